@@ -1,0 +1,305 @@
+"""What a model gets right, class by class: a Report.
+
+A report keeps the confusion matrix of every image, not the finished numbers: any
+metric, over the data set or image by image, can still be taken from it, and an
+interval over images can be drawn by resampling.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from seglab import metrics
+
+_COLUMNS = ("IoU", "Dice", "precision", "recall", "pixels")
+_NOTHING = "–"  # printed for NaN: the class is in neither truth nor prediction
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """Overlap metrics of a model on a set of images, one class a row.
+
+    It prints as a table and shows as one in a notebook. Pixel accuracy comes last,
+    beside what answering the most frequent class everywhere would reach.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Names of the C classes, in the order of their numbers.
+    confusions : ndarray of int64, shape (N, C, C)
+        One confusion matrix for each image, rows = truth; see
+        `seglab.metrics.confusion_matrix`.
+    title : str, optional
+        What was evaluated, for the table's caption.
+
+    Raises
+    ------
+    ValueError
+        When the matrices do not fit the classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> confusions = np.array([[[50, 2], [3, 9]], [[60, 0], [4, 0]]])
+    >>> report = Report(("background", "cell"), confusions)
+    >>> report
+    Report(2 images, IoU: background 0.924, cell 0.500)
+    >>> print(report)
+     class         IoU   Dice  precision  recall  pixels
+     background  0.924  0.961      0.940   0.982     112
+     cell        0.500  0.667      0.818   0.562      16
+     mean IoU    0.712                               128
+    Pixel accuracy 0.930; answering “background” everywhere would reach 0.875.
+    >>> round(report.mean_iou, 3)
+    0.712
+    """
+
+    classes: tuple[str, ...]
+    confusions: NDArray[np.int64]
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        confusions = np.asarray(self.confusions)
+        C = len(self.classes)
+        if confusions.ndim != 3 or confusions.shape[1:] != (C, C):
+            raise ValueError(
+                f"confusions has shape {confusions.shape}; with {C} classes "
+                f"({', '.join(self.classes)}) it must be (N, {C}, {C}), one matrix "
+                "for each image: confusion_matrix(..., per_image=True)."
+            )
+        object.__setattr__(self, "confusions", confusions)
+
+    def __len__(self) -> int:
+        """Count the images, N."""
+        return len(self.confusions)
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """Confusion matrix of all images together, (C, C), rows = truth."""
+        total: NDArray[np.int64] = self.confusions.sum(axis=0)
+        return total
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """IoU of each class over all pixels of all images, (C,)."""
+        return metrics.iou(self.confusion)
+
+    @property
+    def dice(self) -> NDArray[np.float64]:
+        """Dice coefficient of each class over all pixels of all images, (C,)."""
+        return metrics.dice(self.confusion)
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Precision of each class over all pixels of all images, (C,)."""
+        return metrics.precision(self.confusion)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Recall of each class over all pixels of all images, (C,)."""
+        return metrics.recall(self.confusion)
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """True pixels of each class that were counted, (C,)."""
+        counts: NDArray[np.int64] = self.confusion.sum(axis=1)
+        return counts
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU of the classes that are in truth or prediction."""
+        return float(metrics.mean_iou(self.confusion))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels labeled correctly; never to be shown alone."""
+        return float(metrics.pixel_accuracy(self.confusion))
+
+    @property
+    def image_iou(self) -> NDArray[np.float64]:
+        """IoU of each class in each image, (N, C); its mean is not `iou`."""
+        return metrics.iou(self.confusions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in the table, and the summed confusion matrix, as plain values.
+
+        Returns
+        -------
+        dict
+            Keys ``title``, ``images``, ``classes`` (a list with one dict for each
+            class), ``mean_iou``, ``pixel_accuracy``, ``confusion``. NaN is None.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> report = Report(("background", "cell"), np.array([[[6, 2], [0, 0]]]))
+        >>> report.to_dict()["classes"][0]["iou"], report.to_dict()["mean_iou"]
+        (0.75, 0.375)
+        """
+        values = zip(
+            self.classes,
+            *(getattr(self, name.lower()).tolist() for name in _COLUMNS),
+            strict=True,
+        )
+        keys = ("name", *(name.lower() for name in _COLUMNS))
+        return {
+            "title": self.title,
+            "images": len(self),
+            "classes": [
+                {key: _plain(value) for key, value in zip(keys, row, strict=True)}
+                for row in values
+            ],
+            "mean_iou": _plain(self.mean_iou),
+            "pixel_accuracy": _plain(self.pixel_accuracy),
+            "confusion": self.confusion.tolist(),
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """Give `to_dict` as JSON text, and write it to a file if one is named.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            File to write.
+
+        Returns
+        -------
+        str
+            The text.
+        """
+        return _write(json.dumps(self.to_dict(), indent=2) + "\n", path)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Give the table's classes as CSV text, one a line; write it if named a file.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            File to write.
+
+        Returns
+        -------
+        str
+            The text. NaN is an empty field.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> report = Report(("background", "cell"), np.array([[[6, 2], [0, 0]]]))
+        >>> print(report.to_csv(), end="")
+        name,iou,dice,precision,recall,pixels
+        background,0.75,0.8571428571428571,1.0,0.75,8
+        cell,0.0,0.0,0.0,,0
+        """
+        text = io.StringIO()
+        rows = self.to_dict()["classes"]
+        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return _write(text.getvalue(), path)
+
+    def _rows(self) -> list[list[str]]:
+        """Table rows, a class each, then the mean of the classes; all text."""
+        scores = np.stack([self.iou, self.dice, self.precision, self.recall], axis=1)
+        rows = [
+            [name, *map(_number, row), f"{pixels}"]
+            for name, row, pixels in zip(
+                self.classes, scores.tolist(), self.pixels.tolist(), strict=True
+            )
+        ]
+        # Only IoU is averaged: a mean of recalls or precisions, each over the
+        # classes where it exists, invites comparisons that mean nothing.
+        total = int(self.pixels.sum())
+        return [*rows, ["mean IoU", _number(self.mean_iou), "", "", "", f"{total}"]]
+
+    def _notes(self) -> list[str]:
+        """Pixel accuracy, beside that of a model that has learned nothing."""
+        if not self.pixels.any():
+            return ["No pixel was counted."]
+        most = int(self.pixels.argmax())
+        share = self.pixels[most] / self.pixels.sum()
+        notes = [
+            f"Pixel accuracy {_number(self.pixel_accuracy)}; answering "
+            f"“{self.classes[most]}” everywhere would reach {_number(share)}."
+        ]
+        if any(_NOTHING in row for row in self._rows()):
+            notes.append(f"{_NOTHING} is 0/0: there are no such pixels.")
+        return notes
+
+    def _caption(self) -> str:
+        images = f"{len(self)} image{'' if len(self) == 1 else 's'}"
+        return f"{self.title}, {images}" if self.title else images
+
+    def __rich__(self) -> Group:
+        *rows, mean = self._rows()
+        table = Table(box=None)
+        table.add_column("class")
+        for name in _COLUMNS:
+            table.add_column(name, justify="right")
+        # Text, not str: a class may be called "[bold]", which rich would obey.
+        for row in rows:
+            table.add_row(*map(Text, row))
+        table.add_row(*map(Text, mean), style="bold")
+        title = [Text(self._caption(), style="bold")] if self.title else []
+        return Group(*title, table, *map(Text, self._notes()))
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        # A fixed width: the same report prints the same text everywhere.
+        Console(file=text, width=100, color_system=None).print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def __repr__(self) -> str:
+        scores = ", ".join(
+            f"{name} {_number(value)}"
+            for name, value in zip(self.classes, self.iou.tolist(), strict=True)
+        )
+        return f"Report({self._caption()}, IoU: {scores})"
+
+    def _repr_html_(self) -> str:
+        *rows, mean = self._rows()
+        head = "".join(
+            f'<th scope="col">{html.escape(name)}</th>' for name in ("class", *_COLUMNS)
+        )
+        body = "".join(_html_row(row) for row in rows)
+        return (
+            f"<table><caption>{html.escape(self._caption())}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+            f"<tfoot>{_html_row(mean)}</tfoot></table>"
+            f"<p>{html.escape(' '.join(self._notes()))}</p>"
+        )
+
+
+def _html_row(row: list[str]) -> str:
+    name, *values = row
+    cells = "".join(f"<td>{html.escape(value)}</td>" for value in values)
+    return f'<tr><th scope="row">{html.escape(name)}</th>{cells}</tr>'
+
+
+def _number(value: float) -> str:
+    return _NOTHING if math.isnan(value) else f"{value:.3f}"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _write(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text
