@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 BACKGROUND_COLOR = "#DDDDDD"
 """Color of class 0."""
 
-IGNORE_COLOR = "#808080"
+IGNORE_COLOR = "#727272"
 """Color of pixels that are not annotated; figures hatch them as well."""
 
 CLASS_COLORS = (

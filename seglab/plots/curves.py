@@ -109,7 +109,8 @@ def learning_curves(history: TrainingHistory, *, loss_label: str = "loss") -> Fi
             ax.set_xlabel("epoch")
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     last = ", ".join(
-        f"{name} {value:.2f}" for name, value in zip(classes, iou[-1], strict=True)
+        f"{name} {'absent' if np.isnan(value) else f'{value:.2f}'}"
+        for name, value in zip(classes, iou[-1], strict=True)
     )
     figure.alt = (
         f"Two line plots over {len(loss)} epoch{'s' * (len(loss) > 1)}. Left: the "

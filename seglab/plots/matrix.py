@@ -149,27 +149,20 @@ def _describe(
     if normalize is None:
         right = 100 * np.trace(counts) / max(counts.sum(), 1)
         return f"{alt} {counts.sum():.0f} pixels, {right:.0f} % on the diagonal."
-    known, asked = (
-        ("are", "predicted as")
-        if normalize == "truth"
-        else (
-            "are predicted as",
-            "truly",
-        )
-    )
-    lines = values if normalize == "truth" else values.T
     for k, name in enumerate(classes):
-        if np.isnan(lines[k]).all():
-            alt += f" No pixel is {asked if known != 'are' else ''} {name}.".replace(
-                "  ", " "
-            )
+        line = values[k] if normalize == "truth" else values[:, k]  # (C,)
+        if np.isnan(line).all():
+            verb = "truly" if normalize == "truth" else "predicted as"
+            alt += f" No pixel is {verb} {name}."
             continue
-        others = lines[k].copy()
-        others[k] = -1
+        others = np.where(np.arange(len(line)) == k, -1, line)
         worst = int(others.argmax())
-        alt += f" Of the pixels that {known} {name}, {lines[k, k]:.0f} % are {asked} "
-        alt += f"{name}"
-        if len(classes) > 1 and lines[k, worst] > 0:
-            alt += f" and {lines[k, worst]:.0f} % as {classes[worst]}"
-        alt += "."
+        also = f" and {line[worst]:.0f} % as {classes[worst]}"
+        also = also if others[worst] > 0 else ""
+        if normalize == "truth":
+            alt += f" Of the pixels that are {name}, {line[k]:.0f} % are predicted as"
+            alt += f" {name}{also}."
+        else:
+            alt += f" Of the pixels predicted as {name}, {line[k]:.0f} % are {name}"
+            alt += f"{also.replace(' as ', ' are ')}."
     return alt

@@ -31,7 +31,7 @@ ERROR_STYLES: dict[str, dict[str, Any]] = {
 }
 IGNORE_STYLE: dict[str, Any] = {
     "facecolor": IGNORE_COLOR,
-    "edgecolor": "#4D4D4D",
+    "edgecolor": "#404040",
     "hatch": "\\\\\\\\",
 }
 
