@@ -55,7 +55,7 @@ def test_colors_differ_for_every_reader(vision, classes, threshold):
 def test_ignored_pixels_differ_from_every_class(vision):
     seen = simulate(np.array(hex_to_rgb(IGNORE_COLOR)), VISION[vision])
     classes = simulate(class_colors(21), VISION[vision])
-    assert deltaE_ciede2000(rgb2lab(classes), rgb2lab(seen)).min() >= 10.5
+    assert deltaE_ciede2000(rgb2lab(classes), rgb2lab(seen)[None]).min() >= 10.5
 
 
 def test_the_threshold_can_fail():
