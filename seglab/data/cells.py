@@ -39,6 +39,9 @@ HARMONICS = np.arange(2, 7)
 WAVE_AMPLITUDES = np.array([0.13, 0.05, 0.035, 0.025, 0.018])
 """Typical height of each wave, as a share of the radius: 2 makes an ellipse."""
 
+RADIUS = 6.5
+"""Mean radius of a cell, in pixels, unless another is asked for."""
+
 SMALLEST = 16
 """Smallest side of an image, in pixels: below it a cell does not fit."""
 
@@ -154,7 +157,7 @@ def cells(
     seed: int = 0,
     difficulty: float = 0.5,
     cells_per_image: int | Sequence[int] | None = None,
-    radius: float = 6.5,
+    radius: float | None = None,
     conditions: Conditions | None = None,
 ) -> Dataset:
     """Simulate fluorescence micrographs of cells, with exact masks and instances.
@@ -178,7 +181,8 @@ def cells(
         Number of cells, or (fewest, most). By default what covers 12 to 40 % of
         the image. Cells that find no free place are left out.
     radius : float, optional
-        Mean radius of a cell in pixels: the resolution of the microscope.
+        Mean radius of a cell in pixels: the resolution of the microscope. By
+        default 6.5, or a quarter of the shorter side where that is less.
     conditions : Conditions, optional
         Takes the place of `difficulty`.
 
@@ -247,11 +251,13 @@ def cells(
     counts = split_sizes(count)
     height, width = check_size(size, SMALLEST)
     seed = check_seed(seed)
+    largest = min(height, width) / 4
+    radius = min(RADIUS, largest) if radius is None else radius
     radius = check_positive(radius, "radius")
-    if not 2 <= radius <= min(height, width) / 4:
+    if not 2 <= radius <= largest:
         raise ValueError(
             f"radius is {radius}; for images of {height} × {width} pixels it must lie "
-            f"between 2 and {min(height, width) / 4:g}, a quarter of the shorter side."
+            f"between 2 and {largest:g}, a quarter of the shorter side."
         )
     difficulty = check_unit(difficulty, "difficulty")
     if conditions is None:
