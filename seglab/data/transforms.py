@@ -7,7 +7,6 @@ the same geometry, and whatever changes brightness leaves the mask alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal
@@ -15,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from seglab.data._simulation import check_size
 
 Flip = bool | Literal["horizontal", "vertical"]
 
@@ -394,7 +395,7 @@ def resize_images(
     array([0.43, 0.57], dtype=float32)
     """
     _check_images(images)
-    height, width = check_size(size)
+    height, width = check_size(size, smallest=1)
     resized = np.empty((len(images), height, width, images.shape[-1]), images.dtype)
     for old, new in zip(images, resized, strict=True):
         for channel in range(images.shape[-1]):
@@ -450,49 +451,13 @@ def resize_masks(
         )
     if not np.issubdtype(masks.dtype, np.integer):
         raise TypeError(f"masks has dtype {masks.dtype}; labels are integers.")
-    height, width = check_size(size)
+    height, width = check_size(size, smallest=1)
     old_height, old_width = masks.shape[1:]
     # The center of new pixel i is (i + 1/2) * old / new in old pixels; rounded
     # down, in integers, where no rounding error can move it.
     rows = (2 * np.arange(height) + 1) * old_height // (2 * height)  # (height,)
     columns = (2 * np.arange(width) + 1) * old_width // (2 * width)  # (width,)
     return masks[:, rows[:, None], columns]
-
-
-def check_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Read a side, or a pair of height and width, as (height, width).
-
-    Parameters
-    ----------
-    size : int or (int, int)
-        In pixels, at least 1.
-
-    Returns
-    -------
-    (int, int)
-        Height and width.
-
-    Raises
-    ------
-    ValueError
-        When `size` is anything else.
-
-    Examples
-    --------
-    >>> check_size(64), check_size((80, 128))
-    ((64, 64), (80, 128))
-    """
-    sides = tuple(size) if isinstance(size, Iterable) else (size, size)
-    whole = all(
-        isinstance(side, (int, np.integer)) and not isinstance(side, bool)
-        for side in sides
-    )
-    if len(sides) != 2 or not whole or min(sides) < 1:
-        raise ValueError(
-            f"size is {size!r}; it must be a number of pixels, or (height, width), "
-            "each at least 1."
-        )
-    return int(sides[0]), int(sides[1])
 
 
 def _reflect(position: NDArray[np.float32], length: int) -> NDArray[np.float32]:
