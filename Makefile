@@ -53,8 +53,7 @@ endif
 
 book: $(STAMP)  ## build the book (REPO=URL adds launch, edit and issue buttons)
 	@echo "==> Building the book (outputs are committed: no notebook runs)"
-	$(VENV)/bin/jupyter-book build book --config _config.yml --path-output . --all -W -n --keep-going
-	$(if $(REPO),$(PY) book/_ext/colab.py "$(REPO)" _build/colab)
+	$(PY) book/_ext/build.py
 	@echo "==> Open $(CURDIR)/$(HTML)"
 
 test: unit nbval  ## unit tests, doctests, and every notebook re-run and compared
