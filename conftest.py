@@ -1,0 +1,45 @@
+"""What every test and every re-run notebook starts from, on every system."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+# Kernels that nbval starts inherit these. Sums in another order round differently, so
+# the number of threads is part of a result; oneDNN changes the order too.
+for name, value in {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_NUM_INTRAOP_THREADS": "2",
+    "TF_NUM_INTEROP_THREADS": "2",
+}.items():
+    os.environ.setdefault(name, value)
+
+
+def missing_data(notebook: Path) -> list[str]:
+    """Return the data sets that a notebook needs and that are not on this machine."""
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    needed = metadata.get("seglab", {}).get("needs_data", [])
+    if not needed:
+        return []
+    from seglab.data.registry import find
+
+    return [name for name in needed if find(name) is None]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the cells of notebooks whose data sets are not here, and say why."""
+    reasons: dict[Path, str] = {}
+    for item in items:
+        if item.path.suffix != ".ipynb":
+            continue
+        if item.path not in reasons:
+            missing = ", ".join(missing_data(item.path))
+            reasons[item.path] = missing and (
+                f"{item.path.name} needs {missing}, which is not in SEGLAB_DATA"
+                " or the cache folder"
+            )
+        if reasons[item.path]:
+            item.add_marker(pytest.mark.skip(reason=reasons[item.path]))
