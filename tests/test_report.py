@@ -54,7 +54,8 @@ def test_text_is_fixed_whatever_the_terminal(report, monkeypatch):
             " cell        0.658  0.794      0.926   0.694      36",
             " mitosis         –      –          –       –       0",
             " mean IoU    0.766                               128",
-            "Pixel accuracy 0.898; answering “background” everywhere would reach 0.719.",
+            "Pixel accuracy 0.898; "
+            "answering “background” everywhere would reach 0.719.",
             "– is 0/0: there are no such pixels.",
         ]
     )

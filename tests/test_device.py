@@ -1,0 +1,218 @@
+"""What the machine is asked, with stand-ins for machines that are not here."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from seglab import device
+from seglab.device import Accelerator
+
+
+@pytest.mark.backends
+def test_accelerator_here():
+    here = device.accelerator()
+    assert here.backend == keras.backend.backend()
+    assert here.kind in ("cpu", "gpu", "tpu", "mps")
+    assert here.backend in str(here)
+    if here.kind == "cpu":
+        assert here.names == ()
+        assert here.precision == "float32"
+        assert here.jit_compile == (here.backend == "jax")
+
+
+@pytest.mark.parametrize(
+    ("kind", "capability", "precision"),
+    [
+        ("cpu", None, "float32"),
+        ("mps", None, "float32"),
+        ("tpu", None, "mixed_bfloat16"),
+        ("gpu", None, "float32"),  # AMD, or a driver that does not say
+        ("gpu", (6, 1), "float32"),  # Pascal: no tensor cores
+        ("gpu", (7, 0), "mixed_float16"),  # V100
+        ("gpu", (7, 5), "mixed_float16"),  # T4
+        ("gpu", (8, 0), "mixed_bfloat16"),  # A100
+        ("gpu", (9, 0), "mixed_bfloat16"),  # H100
+        ("gpu", (10, 0), "mixed_bfloat16"),
+    ],
+)
+def test_precision_follows_the_hardware(kind, capability, precision):
+    assert Accelerator("tensorflow", kind, ("X",), capability).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("backend", "kind", "compiles"),
+    [
+        ("tensorflow", "cpu", False),
+        ("tensorflow", "gpu", True),
+        ("jax", "cpu", True),
+        ("jax", "gpu", True),
+        ("torch", "gpu", False),
+    ],
+)
+def test_compiling_where_it_pays(backend, kind, compiles):
+    assert Accelerator(backend, kind).jit_compile is compiles
+
+
+def test_accelerators_print_as_one_line():
+    assert str(Accelerator("torch", "mps", ("Apple GPU",))) == (
+        "1 MPS (Apple GPU) with torch"
+    )
+    two = Accelerator("jax", "gpu", ("NVIDIA T4", "NVIDIA T4"), (7, 5))
+    assert str(two) == "2 GPUs (NVIDIA T4) with jax"
+    assert str(Accelerator("jax", "cpu")).startswith("CPU, ")
+
+
+def fake_tensorflow(devices):
+    """TensorFlow's two questions, answered for {kind: [details]}."""
+    config = SimpleNamespace(
+        list_physical_devices=lambda kind: list(range(len(devices.get(kind, [])))),
+        experimental=SimpleNamespace(
+            get_device_details=lambda i: next(iter(devices.values()))[i]
+        ),
+    )
+    return SimpleNamespace(config=config)
+
+
+def test_tensorflow_is_understood():
+    find = device._find_tensorflow
+    assert find(fake_tensorflow({})) == Accelerator("tensorflow", "cpu")
+    t4 = {"device_name": "Tesla T4", "compute_capability": (7, 5)}
+    a100 = {"device_name": "A100", "compute_capability": (8, 0)}
+    # The weaker of two GPUs decides.
+    assert find(fake_tensorflow({"GPU": [a100, t4]})) == Accelerator(
+        "tensorflow", "gpu", ("A100", "Tesla T4"), (7, 5)
+    )
+    assert find(fake_tensorflow({"GPU": [{}]})) == Accelerator(
+        "tensorflow", "gpu", ("GPU",)
+    )
+    assert find(fake_tensorflow({"TPU": [{}]})).kind == "tpu"
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "expected"),
+    [
+        ("cpu", None, Accelerator("jax", "cpu")),
+        ("gpu", "8.0", Accelerator("jax", "gpu", ("X",), (8, 0))),
+        ("cuda", "12.0", Accelerator("jax", "gpu", ("X",), (12, 0))),
+        ("rocm", "gfx90a", Accelerator("jax", "gpu", ("X",))),
+        ("tpu", None, Accelerator("jax", "tpu", ("X",))),
+    ],
+)
+def test_jax_is_understood(platform, capability, expected):
+    one = SimpleNamespace(platform=platform, device_kind="X")
+    if capability:
+        one.compute_capability = capability
+    assert device._find_jax(SimpleNamespace(devices=lambda: [one])) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpu", "hip", "mps", "expected"),
+    [
+        (False, None, False, Accelerator("torch", "cpu")),
+        (False, None, True, Accelerator("torch", "mps", ("Apple GPU",))),
+        (True, None, False, Accelerator("torch", "gpu", ("X",), (9, 0))),
+        (True, "6.2", False, Accelerator("torch", "gpu", ("X",))),
+    ],
+)
+def test_torch_is_understood(gpu, hip, mps, expected):
+    torch = SimpleNamespace(
+        cuda=SimpleNamespace(
+            is_available=lambda: gpu,
+            device_count=lambda: 1,
+            get_device_name=lambda i: "X",
+            get_device_capability=lambda i: (9, 0),
+        ),
+        version=SimpleNamespace(hip=hip),
+        backends=SimpleNamespace(mps=SimpleNamespace(is_available=lambda: mps)),
+    )
+    assert device._find_torch(torch) == expected
+
+
+@pytest.mark.backends
+def test_set_seed_repeats_all_generators():
+    def draw():
+        device.set_seed(7)
+        tensor = keras.ops.convert_to_numpy(keras.random.normal((3,)))
+        return random.random(), np.random.rand(), tensor.tolist()
+
+    assert draw() == draw()
+
+
+def test_deterministic_algorithms_are_asked_for():
+    # In a process of its own: the setting cannot be taken back.
+    code = (
+        "import seglab.device as d; d.set_seed(0, deterministic=True); "
+        "from tensorflow.python.framework import config; "
+        "assert config.is_op_determinism_enabled()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        env={**os.environ, "PYTHONWARNINGS": ""},
+    )
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, None, True, "0"])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match="seed is"):
+        device.set_seed(seed)
+
+
+def test_backend_is_named_as_keras_decides_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert device.backend_name() == "tensorflow"
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": "jax"}))
+    assert device.backend_name() == "jax"
+    (tmp_path / "keras.json").write_text("not JSON")
+    assert device.backend_name() == "tensorflow"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert device.backend_name() == "torch"
+
+
+def test_a_missing_backend_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(device, "_installed", lambda name: name == "torch")
+    with pytest.raises(
+        device.BackendError, match=r'pip install "seglab\[jax\]".*KERAS_BACKEND=torch'
+    ):
+        device.prepare()
+    monkeypatch.setattr(device, "_installed", lambda name: False)
+    with pytest.raises(ImportError, match=r'pip install "seglab\[jax\]"\.$'):
+        device.prepare()
+    facts = device.report()
+    assert facts["backend"] == "jax"
+    assert "not installed" in facts["problem"]
+    assert facts["accelerator"] is None
+
+
+def test_an_unknown_backend_is_refused(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    with pytest.raises(device.BackendError, match="theano.*tensorflow, jax, torch"):
+        device.prepare()
+
+
+def test_what_the_user_set_stays(monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    device.prepare()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+
+
+@pytest.mark.backends
+def test_report_is_plain_and_complete():
+    facts = device.report()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["problem"] is None
+    assert facts["keras"] == keras.__version__
+    assert facts["backend"] == keras.backend.backend()
+    assert facts["backend_version"]
+    assert facts["cpus"] >= 1
