@@ -233,6 +233,11 @@ def quiz(page: Page) -> Iterator[str]:
         choices = re.findall(pattern, text)
         if not 3 <= len(choices) <= 4 or len(choices) != text.count("<details"):
             yield f"question {number} has {len(choices)} sound choices; expected 3 or 4"
+        if re.search(r"</details>\n?<details", text):
+            # Else JupyterLab takes the feedback out of the fold, for all to see.
+            yield f"question {number}: no blank line between </details> and <details"
+        if any(re.search(r"[$`*\[]", choice) for choice, _ in choices):
+            yield f"question {number}: Markdown in <summary> stays as it is: use HTML"
         right = [i for i, (_, says) in enumerate(choices) if says.startswith("Right: ")]
         wrong = [says for _, says in choices if says.startswith("Not quite: ")]
         if len(right) + len(wrong) != len(choices):
@@ -422,12 +427,11 @@ def code(source: str, count: int, **metadata: Any) -> Any:
 
 
 def question(number: int, right: int) -> str:
-    text = f"**{number}. Which one?**\n"
+    text = f"**{number}. Which one?**"
     for i in range(3):
         says = "Right: yes." if i == right else "Not quite: no."
-        text += (
-            f'\n<details class="quiz"><summary>{i}</summary>\n\n{says}\n\n</details>'
-        )
+        fold = '<details class="quiz"><summary>{}</summary>\n\n{}\n\n</details>'
+        text += "\n\n" + fold.format(i, says)
     return text
 
 
@@ -553,6 +557,8 @@ def set_seconds(seconds: int) -> Callable[[Any], None]:
         (quiz, replace(13, "Not quite: no.", "")),
         (quiz, replace(13, "Which one?", "Which? Choose all that apply.")),
         (quiz, replace(13, "<summary>0", "<summary>None of the above")),
+        (quiz, replace(13, "</details>\n\n<details", "</details>\n<details")),
+        (quiz, replace(13, "<summary>0", "<summary>$0$")),
         (quiz, replace(13, question(3, 2), "")),
         (
             quiz,
