@@ -1,0 +1,172 @@
+"""``seglab train``: from a data set to a model that segments, in one command."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from seglab.cli import options
+from seglab.cli.data import recipe as make_recipe
+from seglab.cli.data import save_figure
+from seglab.cli.errors import CommandError, out
+
+if TYPE_CHECKING:
+    from seglab.data import Augment, Dataset
+
+
+class Augmentation(StrEnum):
+    """How training images are varied; each word must be true of the data."""
+
+    none = "none"
+    mirror = "mirror"
+    symmetry = "symmetry"
+    full = "full"
+
+
+def train(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=options.DATA_HELP)],
+    to: Annotated[
+        Path, typer.Option("--out", metavar="RUN", help="Folder for the results.")
+    ],
+    width: Annotated[
+        int, typer.Option(metavar="N", help="Channels of the U-Net's first level.")
+    ] = 8,
+    depth: Annotated[int, typer.Option(metavar="N", help="Poolings of the U-Net.")] = 4,
+    epochs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Passes over the training images.")
+    ] = 20,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Images for each step.")
+    ] = 16,
+    learning_rate: Annotated[
+        float, typer.Option(metavar="R", help="Of the optimizer, Adam.")
+    ] = 1e-3,
+    augment: Annotated[
+        Augmentation,
+        typer.Option(
+            help="Vary training images: mirror left and right; symmetry: all flips "
+            "and quarter turns; full: also turn, zoom, shift and shade them."
+        ),
+    ] = Augmentation.none,
+    count: options.Count = None,
+    size: options.Size = None,
+    seed: options.Seed = 0,
+    difficulty: options.Difficulty = None,
+    contrast: options.Contrast = False,
+    where: options.Where = None,
+    merge: options.Merge = None,
+    ignore: options.Ignore = None,
+    force: options.Force = False,
+) -> None:
+    """Train a U-Net and keep the weights that segment the validation images best.
+
+    Writes model.keras, run.json (how it came about), history.csv and curves.png.
+    """
+    recipe = make_recipe(
+        data, count, size, seed, difficulty, contrast, where, merge, ignore
+    )
+    _check_folder(to, force)
+    if not learning_rate > 0:
+        raise CommandError(f"--learning-rate is {learning_rate}; it must be above 0.")
+    dataset = recipe.load()
+    out.print(Text(repr(dataset)))
+
+    from seglab.cli import run as runs
+
+    scale = runs.training_scale(recipe, dataset.image_shape)
+    from seglab import device, plots
+    from seglab.models import unet
+    from seglab.training import evaluate, fit
+
+    device.set_seed(seed)
+    model_arguments: dict[str, Any] = {"width": width, "depth": depth}
+    # Once with the size of these images, for the error if they do not fit; then for
+    # any size, for prediction.
+    unet(dataset.image_shape, dataset.num_classes, **model_arguments)
+    device.set_seed(seed)
+    channels = dataset.image_shape[-1]
+    model = unet((None, None, channels), dataset.num_classes, **model_arguments)
+    training: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    history = fit(model, dataset, augment=_augment(augment), **training)
+    report = evaluate(model, dataset.val)
+
+    to.mkdir(parents=True, exist_ok=True)
+    (to / runs.RECORD).unlink(missing_ok=True)  # it is what makes a run complete
+    model.save(to / runs.MODEL)
+    history.to_csv(to / runs.HISTORY)
+    save_figure(plots.learning_curves(history), to / runs.CURVES)
+    path = recipe.path
+    runs.Run(
+        folder=to,
+        # Another working directory must find the same data.
+        recipe=_with_full_path(recipe),
+        classes=dataset.classes,
+        ignore_index=dataset.ignore_index,
+        channels=channels,
+        scale=scale,
+        model=model_arguments,
+        training={**training, "augment": augment.value},
+        dataset={**_describe(dataset), "path": path and str(path.resolve())},
+        versions=device.report(),
+        results={
+            "seconds": round(history.seconds, 1),
+            "best_epoch": history.best_epoch,
+            "val": report.to_dict(),
+        },
+    ).write()
+    out.print()
+    out.print(report)
+    out.print(Text(f"Wrote {to}. Next: seglab evaluate {to}"))
+
+
+def _check_folder(to: Path, force: bool) -> None:
+    if to.exists() and not to.is_dir():
+        raise CommandError(f"--out is {to}, which is a file; name a folder.")
+    if to.is_dir() and any(to.iterdir()) and not force:
+        raise CommandError(
+            f"{to} is not empty; name another folder, or add --force to overwrite the "
+            "run in it."
+        )
+
+
+def _augment(kind: Augmentation) -> Augment | None:
+    from seglab.data import Augment
+
+    if kind is Augmentation.none:
+        return None
+    if kind is Augmentation.symmetry:
+        return Augment.dihedral()
+    if kind is Augmentation.full:
+        return Augment()
+    return Augment(
+        flip="horizontal", rotate=0, scale=0, shift=0, brightness=0, contrast=0
+    )
+
+
+def _with_full_path(recipe: Any) -> Any:
+    from dataclasses import replace
+
+    from seglab.data import names
+
+    if recipe.data in names():
+        return recipe
+    return replace(recipe, data=str(Path(recipe.data).expanduser().resolve()))
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    """Give what run.json says of the data."""
+    texts = ("name", "title", "licence", "source", "attribution", "notes")
+    return {
+        **{key: getattr(dataset, key) for key in texts},
+        "image_shape": list(dataset.image_shape),
+        "images": {name: len(split) for name, split in dataset.splits().items()},
+    }
