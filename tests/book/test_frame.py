@@ -48,6 +48,16 @@ def test_map_shows_what_is_ready() -> None:
     assert len(shown) == len({page for _, page in shown})
 
 
+def test_data_page_agrees_with_the_package() -> None:
+    from seglab.data import registry
+
+    page = " ".join((BOOK / "appendix" / "data.md").read_text("utf-8").split())
+    for card in registry.cards():
+        assert f"(data-{card.name})= ### {card.name} " in page
+        if card.sha256:
+            assert f"`{card.name}.zip`, SHA-256 `{card.sha256}`" in page
+
+
 def test_bibliography_is_sorted_and_complete() -> None:
     text = (BOOK / "references.bib").read_text(encoding="utf-8")
     entries = re.findall(r"(?ms)^@(\w+)\{(\w+),\n(.*?)^\}", text)

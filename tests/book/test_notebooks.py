@@ -145,7 +145,7 @@ def box(page: Page) -> Iterator[str]:
         r"\*\*Read\*\* \d+ minutes?\b",
         r"\*\*Run\*\* \d+ minutes?\b",
         r"\*\*You need\*\*: \S",
-        r"\*\*After this page you can\*\*:?\n\n- \S.*\n- \S",
+        r"\*\*After this page you can\*\*:?\n+- \S.*(\n.*)*\n- \S",
     ):
         if not re.search(wanted, match[1]):
             yield f"the box 'About this page' lacks {wanted}"
