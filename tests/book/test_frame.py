@@ -1,5 +1,6 @@
 """The book's frame: contents, map, bibliography, and the buttons that need a URL."""
 
+import json
 import os
 import re
 import shutil
@@ -28,7 +29,12 @@ def test_page_exists_and_the_index_links_it(page: str) -> None:
     file = next((file for file in files if file.is_file()), None)
     assert file is not None, f"{page} is in _toc.yml and not in the book"
     index = (BOOK / "index.md").read_text(encoding="utf-8")
-    assert f"]({page}{file.suffix})" in index
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        text = "".join(json.loads(text)["cells"][0]["source"])
+    title = re.search(r"(?m)^# (.+)$", text)
+    assert title, f"{page} has no title"
+    assert f"[{title[1]}]({page}{file.suffix})" in index
 
 
 def test_every_page_is_in_the_contents() -> None:
