@@ -88,7 +88,7 @@ def evaluate(
     from seglab import training
 
     report = training.evaluate(trained.load_model(), dataset.splits()[split.value])
-    report = replace(report, title=f"{run} on {dataset.name}, {split.value}")
+    report = replace(report, title=f"{run} on {Path(recipe.data).name}, {split.value}")
     out.print(report)
     for path, write in ((json, report.to_json), (csv, report.to_csv)):
         if path is not None:

@@ -1,0 +1,524 @@
+"""The seglab command: what it writes, and what it says to each mistake."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import seglab
+from seglab import data
+from seglab.cli import app
+from seglab.cli.options import parse_pairs, parse_size
+from seglab.cli.predict import segment
+from seglab.cli.run import Recipe, Run, stored_sizes, training_scale
+
+TINY = ("--width", 2, "--depth", 2, "--epochs", 2)
+QUICK = ("--width", 2, "--depth", 1, "--epochs", 1)
+
+
+def seglab_(*arguments):
+    """Run the command in this process; stdout and stderr come together."""
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(
+        app, [str(argument) for argument in arguments]
+    )
+
+
+def succeed(*arguments):
+    result = seglab_(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def fail(*arguments, code=2):
+    """Run it wrongly: a sentence, the exit code, no traceback."""
+    result = seglab_(*arguments)
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A user's data set: 12 cell images of 40 x 40 and a column of two values."""
+    path = tmp_path_factory.mktemp("own") / "slides"
+    data.save(data.load("cells", count=12, size=40), path)
+    rows = list(csv.reader((path / "index.csv").read_text().splitlines()))
+    with (path / "index.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*rows[0], "stain", "batch"])
+        for number, row in enumerate(rows[1:]):
+            writer.writerow([*row, "DAPI" if number % 2 else "GFP", number % 2])
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run on simulated cells."""
+    path = tmp_path_factory.mktemp("runs") / "first"
+    succeed("train", "cells", "--count", 12, "--size", 32, *TINY, "--out", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """One gray image of an awkward size."""
+    path = tmp_path_factory.mktemp("images") / "one.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 50), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+# --- quick, and quiet about backends
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["--version"],
+        ["data", "list"],
+        ["data", "show", "cells", "--count", "3"],
+    ],
+)
+def test_no_backend_is_imported(arguments):
+    code = (
+        "import sys; from seglab.cli import app; app(sys.argv[1:], "
+        "standalone_mode=False); "
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, capture_output=True
+    )
+
+
+def test_help_is_quick():
+    resource = pytest.importorskip("resource", reason="counts CPU time, on Unix only")
+
+    def cpu():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = cpu()
+    subprocess.run(
+        [sys.executable, "-m", "seglab", "--help"], check=True, capture_output=True
+    )
+    # CPU time, which a busy machine does not stretch much; 0.3 s where measured.
+    assert cpu() - before < 1
+
+
+def test_version():
+    assert succeed("--version").strip() == seglab.__version__
+
+
+# --- doctor
+
+
+def test_doctor_says_what_is_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGLAB_DATA", str(tmp_path))
+    (tmp_path / "pets.zip").touch()
+    text = succeed("doctor")
+    assert seglab.__version__ in text
+    assert str(tmp_path / "pets.zip") in text
+    assert "not here" in text
+
+
+def test_doctor_json(monkeypatch, tmp_path):
+    monkeypatch.setenv("SEGLAB_DATA", str(tmp_path / "nowhere"))
+    facts = json.loads(succeed("doctor", "--json"))
+    assert facts["problem"] is None
+    assert facts["backend"] in ("tensorflow", "jax", "torch")
+    assert facts["data"]["folders"][0] == {
+        "path": str(tmp_path / "nowhere"),
+        "exists": False,
+    }
+    assert set(facts["data"]["sets"]) == {"nuclei", "pets", "aerial", "road"}
+
+
+def test_doctor_fails_when_the_backend_is_missing():
+    # In a new process: Keras fixes its backend when it is imported.
+    result = subprocess.run(
+        [sys.executable, "-m", "seglab", "doctor"],
+        env={**os.environ, "KERAS_BACKEND": "mxnet"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "KERAS_BACKEND" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+# --- data
+
+
+def test_data_list_names_all_sets():
+    text = succeed("data", "list")
+    assert all(name in text for name in data.names())
+
+
+def test_data_show_and_contact_sheet(tmp_path):
+    sheet = tmp_path / "new" / "sheet.png"
+    text = succeed("data", "show", "digits", "--count", 9, "--png", sheet)
+    assert "9 images of 64 × 64 × 1, 11 classes" in text
+    assert "licence:" in text
+    with Image.open(sheet) as picture:
+        assert picture.width > 900
+        assert picture.text["Description"].startswith("7 images.")
+    assert "--force" in fail("data", "show", "cells", "--png", sheet)
+    succeed("data", "show", "cells", "--count", 3, "--png", sheet, "--force")
+
+
+def test_data_show_of_a_folder_selects_and_merges(folder):
+    text = succeed("data", "show", folder)
+    assert "column stain: DAPI, GFP" in text
+    half = succeed("data", "show", folder, "--where", "stain=DAPI")
+    assert "6 images" in half
+    # A column of numbers takes the same text; two values of a column are either.
+    both = ("--where", "batch=0", "--where", "batch=1")
+    assert "12 images" in succeed("data", "show", folder, *both)
+    assert "1 classes" in succeed("data", "show", folder, "--merge", "cell=background")
+    assert "(ignored)" in succeed("data", "show", folder, "--ignore", "cell")
+
+
+def test_data_export_is_read_back(tmp_path):
+    options = ("--count", 6, "--size", "32x48", "--seed", 3, "--difficulty", 0.9)
+    succeed("data", "export", "cells", tmp_path / "cells.zip", *options)
+    back = data.load(tmp_path / "cells.zip")
+    made = data.load("cells", count=6, size=(32, 48), seed=3, difficulty=0.9)
+    np.testing.assert_array_equal(back.train.masks, made.train.masks)
+    # 8-bit files: a value moves by at most half a step.
+    np.testing.assert_allclose(
+        back.test.images, made.test.images, atol=0.5 / 255 + 1e-6
+    )
+
+
+def test_count_is_taken_after_where(folder):
+    chosen = Recipe(str(folder), where={"stain": ["GFP"]}, count=4).load()
+    assert sum(map(len, chosen.splits().values())) == 4
+    for split in chosen.splits().values():
+        assert set(split.columns["stain"]) == {"GFP"}
+    again = Recipe(str(folder), where={"stain": ["GFP"]}, count=4).load()
+    assert again.train.names == chosen.train.names
+
+
+# --- train and evaluate
+
+
+def test_train_writes_a_run(run):
+    assert {path.name for path in run.iterdir()} == {
+        "model.keras",
+        "run.json",
+        "history.csv",
+        "curves.png",
+    }
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    assert record["classes"] == ["background", "cell"]
+    assert record["recipe"]["size"] == 32
+    assert record["model"] == {"width": 2, "depth": 2}
+    assert record["training"]["epochs"] == 2
+    assert record["versions"]["seglab"] == seglab.__version__
+    assert record["results"]["seconds"] > 0
+    assert len(record["results"]["val"]["classes"]) == 2
+    assert len((run / "history.csv").read_text().splitlines()) == 3
+    with Image.open(run / "curves.png") as picture:
+        assert "training loss" in picture.text["Description"]
+
+
+def test_evaluate_agrees_with_the_library(run, tmp_path):
+    files = tmp_path / "report.json", tmp_path / "report.csv"
+    text = succeed("evaluate", run, "--json", files[0], "--csv", files[1])
+    assert "cell" in text
+    report = json.loads(files[0].read_text())
+    # The same by hand: the same images, the model from the file, counted by NumPy.
+    test = data.load("cells", count=12, size=32).test
+    logits = Run.read(run).load_model().predict(test.images, verbose=0)
+    p, y = logits.argmax(-1) == 1, test.masks == 1
+    assert report["classes"][1]["iou"] == pytest.approx((p & y).sum() / (p | y).sum())
+    assert report["images"] == len(test)
+    rows = list(csv.DictReader(files[1].open()))
+    assert [row["name"] for row in rows] == ["background", "cell"]
+
+
+def test_evaluate_on_other_data(run, folder):
+    assert "slides, val" in succeed("evaluate", run, folder, "--split", "val")
+    # A run on resized images resizes other data too; simulated ones were not.
+    assert Run.read(run).scale == (1, 1)
+
+
+def test_train_on_a_folder_with_all_options(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    out = tmp_path / "run"
+    options = (
+        *("--size", 20, "--contrast", "--where", "stain=GFP", "--where", "stain=DAPI"),
+        *("--augment", "symmetry", "--seed", 5, "--batch-size", 4),
+        *("--learning-rate", 0.01),
+    )
+    succeed("train", "slides", *QUICK, "--out", out, *options)
+    trained = Run.read(out)
+    assert trained.scale == (0.5, 0.5)  # 40 pixels to 20
+    assert trained.recipe.contrast
+    assert trained.training["augment"] == "symmetry"
+    monkeypatch.chdir(tmp_path)  # the run knows its data from anywhere
+    assert "test" in succeed("evaluate", out)
+
+
+def test_train_refuses_a_folder_that_is_not_empty(run, tmp_path):
+    message = fail("train", "cells", "--out", run)
+    assert "not empty" in message
+    assert "--force" in message
+    (tmp_path / "file").touch()
+    assert "is a file" in fail("train", "cells", "--out", tmp_path / "file")
+
+
+def test_force_replaces_the_run_and_nothing_else(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / "notes.txt").write_text("mine")
+    succeed(
+        "train", "cells", "--count", 9, "--size", 16, *QUICK, "--out", copy, "--force"
+    )
+    assert (copy / "notes.txt").read_text() == "mine"
+    assert Run.read(copy).recipe.count == 9
+
+
+# --- predict
+
+
+def test_predict_writes_masks_and_overlays(run, image, tmp_path):
+    text = succeed("predict", run, image, "--out", tmp_path)
+    assert "background" in text
+    with Image.open(tmp_path / "one_mask.png") as mask:
+        assert (mask.mode, mask.size) == ("L", (50, 37))
+        labels = np.asarray(mask)
+    assert set(np.unique(labels)) <= {0, 1}
+    with Image.open(tmp_path / "one_overlay.png") as painted:
+        assert (painted.mode, painted.size) == ("RGB", (50, 37))
+        rgb = np.asarray(painted)
+    gray = np.asarray(Image.open(image))
+    clear = labels == 0
+    np.testing.assert_array_equal(rgb[clear], gray[clear][:, None].repeat(3, axis=1))
+
+
+def test_predict_labels_like_the_model(run):
+    # On a size that fits, padding must do nothing.
+    test = data.load("cells", count=12, size=32).test
+    model = Run.read(run).load_model()
+    expected = model.predict(test.images[:1], verbose=0)[0].argmax(-1)
+    np.testing.assert_array_equal(segment(model, test.images[0], 4), expected)
+
+
+class Echo:
+    """A model whose logits are the pixels: the label is known everywhere."""
+
+    def predict_on_batch(self, images):
+        assert images.shape[1] % 8 == 0
+        assert images.shape[2] % 8 == 0
+        return np.concatenate([0.5 - images, images - 0.5], axis=-1)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (1, 1), (3, 30), (9, 7), (16, 17)])
+def test_padding_is_cut_back_at_the_right_side(shape):
+    pixels = np.random.default_rng(0).random((*shape, 1)).astype(np.float32)
+    np.testing.assert_array_equal(segment(Echo(), pixels, 8), pixels[..., 0] > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [("RGB", (20, 30)), ("RGBA", (9, 9)), ("1", (8, 40)), ("L", (1, 1))],
+)
+def test_predict_takes_any_kind_of_image(run, tmp_path, mode, size):
+    Image.new(mode, size, "white").save(tmp_path / "x.png")
+    succeed("predict", run, tmp_path / "x.png", "--out", tmp_path / "out")
+    with Image.open(tmp_path / "out" / "x_mask.png") as mask:
+        assert mask.size == size
+
+
+def test_predict_resizes_as_training_did(run, image, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    record = json.loads((copy / "run.json").read_text("utf-8"))
+    record["scale"] = [0.5, 0.5]
+    record["recipe"]["contrast"] = True
+    (copy / "run.json").write_text(json.dumps(record))
+    succeed("predict", copy, image, "--out", tmp_path / "a")
+    succeed("predict", copy, image, "--out", tmp_path / "b", "--scale", 1)
+    masks = [np.asarray(Image.open(tmp_path / d / "one_mask.png")) for d in "ab"]
+    assert masks[0].shape == masks[1].shape == (37, 50)
+    # Enlarged twofold by nearest neighbor: rows come in pairs.
+    repeated = (masks[0][1:] == masks[0][:-1]).all(axis=1).mean()
+    assert repeated >= 0.45
+
+
+def test_predict_goes_on_after_a_file_that_fails(run, image, tmp_path):
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    shutil.copy(image, inputs / "good.png")
+    (inputs / "broken.png").write_bytes(image.read_bytes()[:60])
+    (inputs / "text.png").write_text("not an image")
+    out = tmp_path / "out"
+    message = fail("predict", run, inputs, inputs / "gone.png", "--out", out, code=1)
+    assert "broken.png begins as a PNG and is damaged" in message
+    assert "text.png is no PNG, WebP or JPEG" in message
+    assert "there is no file" in message
+    assert "3 of 4 images failed" in message
+    assert sorted(path.name for path in out.iterdir()) == [
+        "good_mask.png",
+        "good_overlay.png",
+    ]
+
+
+def test_predict_does_not_overwrite(run, image, tmp_path):
+    succeed("predict", run, image, "--out", tmp_path)
+    before = (tmp_path / "one_mask.png").stat().st_mtime_ns
+    assert "--force" in fail("predict", run, image, "--out", tmp_path, code=1)
+    assert (tmp_path / "one_mask.png").stat().st_mtime_ns == before
+    succeed("predict", run, image, "--out", tmp_path, "--force")
+
+
+def test_predict_tells_files_of_one_name_apart(run, image, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        shutil.copy(image, tmp_path / name)
+    files = tmp_path / "a" / "one.png", tmp_path / "b" / "one.png"
+    message = fail("predict", run, *files, "--out", tmp_path / "out", code=1)
+    assert "would take the same place" in message
+
+
+# --- mistakes
+
+
+MISTAKES = {
+    "a name with a typing error": ("data show cels", "did you mean 'cells'"),
+    "a folder that is not there": ("data show ./nowhere", "no folder or zip"),
+    "an option that the set lacks": ("data show coins --difficulty 1", "no option"),
+    "difficulty out of range": ("data show cells --difficulty 2", "between 0 and 1"),
+    "a size in words": ("data show cells --size big", "--size is 'big'"),
+    "a size of three": ("data show cells --size 1x2x3", "HEIGHTxWIDTH"),
+    "too few images": ("data show cells --count 2", "count is 2"),
+    "an unknown column": ("data show FOLDER --where dye=x", "no column 'dye'"),
+    "an unknown value": ("data show FOLDER --where stain=x", "no value 'x'"),
+    "no value": ("data show FOLDER --where stain", "NAME=VALUE"),
+    "count above what is left": (
+        "data show FOLDER --where stain=GFP --count 9",
+        "to 6, the images that --where leaves",
+    ),
+    "an unknown class": ("data show cells --merge rim=cell", "no class 'rim'"),
+    "merge without a target": ("data show cells --merge cell", "boundary=nucleus"),
+    "a sheet that is a folder": ("data show cells --png FOLDER", "is a folder"),
+    "an export over a folder": ("data export cells FOLDER", "exists already"),
+    "no command": ("nonsense", "No such command"),
+    "no output": ("train cells", "--out"),
+    "no epochs": ("train cells --out OUT --epochs 0", "--epochs"),
+    "a learning rate of 0": ("train cells --out OUT --learning-rate 0", "above 0"),
+    "an unknown augmentation": ("train cells --out OUT --augment x", "symmetry"),
+    "a size that does not fit": (
+        "train cells --count 9 --size 50 --out OUT",
+        "nearest are 48 and 64",
+    ),
+    "a width of 0": ("train cells --count 9 --width 0 --out OUT", "width is 0"),
+    "a run that is not there": ("evaluate nowhere", "there is no run at nowhere"),
+    "a folder that is no run": ("evaluate FOLDER", "has no run.json"),
+    "a split that is not there": ("evaluate RUN --split dev", "train"),
+    "options for the run's own data": ("evaluate RUN --count 3", "for other DATA"),
+    "other classes": ("evaluate RUN digits --count 3", "knows the classes"),
+    "other channels": ("evaluate RUN COLOR", "1 channels"),
+    "a report that exists": ("evaluate RUN --json IMAGE", "--force"),
+    "no image": ("predict RUN", "IMAGE"),
+    "an empty folder": ("predict RUN EMPTY", "holds no PNG"),
+    "a scale of 0": ("predict RUN IMAGE --scale 0", "--scale is 0"),
+    "results over a file": ("predict RUN IMAGE --out IMAGE", "is a file"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_a_sentence(mistake, run, folder, image, tmp_path):
+    command, expected = MISTAKES[mistake]
+    (tmp_path / "empty").mkdir()
+    if "COLOR" in command:
+        dataset = data.load("cells", count=3, size=32)
+        colored = dataset.map_images(lambda x: np.concatenate([x, x, x * 0], -1))
+        data.save(colored, tmp_path / "color")
+    places = {
+        "RUN": run,
+        "FOLDER": folder,
+        "IMAGE": image,
+        "OUT": tmp_path / "out",
+        "EMPTY": tmp_path / "empty",
+        "COLOR": tmp_path / "color",
+    }
+    message = fail(*(places.get(word, word) for word in command.split()))
+    assert expected in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_where():
+    result = seglab_("--debug", "data", "show", "cels")
+    assert isinstance(result.exception, data.DataError)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ("{}", "damaged"),
+        ('{"format": 99}', "another version"),
+        ('{"format": 1, "recipe": {"data": "cells"}}', "damaged"),
+    ],
+)
+def test_a_damaged_record_is_explained(run, tmp_path, content, expected):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "run.json").write_text(content)
+    assert expected in fail("evaluate", copy)
+
+
+def test_a_damaged_model_is_explained(run, image, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "model.keras").write_bytes(b"PK")
+    assert "cannot be loaded" in fail("predict", copy, image)
+    (copy / "model.keras").unlink()
+    assert "has no model.keras" in fail("predict", copy, image)
+
+
+def test_errors_are_not_taken_for_markup():
+    assert "[red]x[/red]" in fail("data", "show", "[red]x[/red]")
+
+
+# --- small parts
+
+
+def test_parse_size():
+    assert parse_size(None) is None
+    assert parse_size("64") == 64
+    assert parse_size("64x96") == parse_size("64×96") == (64, 96)
+
+
+def test_parse_pairs_keeps_an_equals_sign_in_the_value():
+    assert parse_pairs(["a = b=c"], "--where") == [("a", "b=c")]
+
+
+def test_stored_sizes_turn_a_photograph_upright(tmp_path):
+    (tmp_path / "images").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    Image.new("L", (40, 30)).save(tmp_path / "images" / "a.jpg", exif=exif)
+    assert stored_sizes(tmp_path) == {(40, 30)}
+    Image.new("L", (40, 30)).save(tmp_path / "images" / "b.png")
+    assert stored_sizes(tmp_path) == {(40, 30), (30, 40)}
+    recipe = Recipe(str(tmp_path), size=20)
+    assert training_scale(recipe, (20, 20, 1)) is None
+
+
+def test_scale_of_simulated_and_unresized_images(folder):
+    assert training_scale(Recipe("cells", size=128), (128, 128, 1)) == (1, 1)
+    assert training_scale(Recipe(str(folder)), (40, 40, 1)) == (1, 1)
+    assert training_scale(Recipe(str(folder), size=(20, 10)), (20, 10, 1)) == (
+        0.5,
+        0.25,
+    )
