@@ -506,6 +506,6 @@ def _renumber(instances: NDArray[np.int32]) -> NDArray[np.int32]:
     keys = instances + most * np.arange(batch)[:, None, None]  # (B, H, W)
     seen = np.bincount(keys.ravel(), minlength=batch * most).reshape(batch, most) > 0
     seen[:, 0] = False
-    table = (np.cumsum(seen, axis=1) * seen).astype(np.int32)  # (B, most)
+    table = np.cumsum(seen, axis=1).astype(np.int32)  # (B, most)
     renumbered: NDArray[np.int32] = table.ravel()[keys]
     return renumbered
