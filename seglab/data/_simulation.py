@@ -65,7 +65,7 @@ def check_size(size: int | Sequence[int], smallest: int) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def check_unit(value: float, name: str) -> float:
+def check_unit(value: object, name: str) -> float:
     """Accept a number from 0 to 1; NaN is none."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} is {value!r}; it must be a number from 0 to 1.")
@@ -74,11 +74,11 @@ def check_unit(value: float, name: str) -> float:
     return float(value)
 
 
-def check_positive(value: float, name: str) -> float:
+def check_positive(value: object, name: str) -> float:
     """Accept a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} is {value!r}; it must be a number above 0.")
-    if not (math.isfinite(value) and value > 0):
+    if not (math.isfinite(value) and float(value) > 0):
         raise ValueError(f"{name} is {value!r}; it must be finite and above 0.")
     return float(value)
 

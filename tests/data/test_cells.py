@@ -221,7 +221,7 @@ def test_harder_means_harder_for_a_threshold():
         return (found & truth).sum() / (found | truth).sum()
 
     scores = [iou(difficulty) for difficulty in (0, 0.5, 1)]
-    # Measured: 0.96, 0.74, 0.47.
+    # Measured: 0.96, 0.77, 0.50; a small U-Net reaches 0.93 on the second.
     assert scores[0] > 0.9
     assert 0.65 < scores[1] < 0.82
     assert scores[2] < 0.6
