@@ -3,8 +3,6 @@
 import json
 import os
 import random
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import keras
@@ -140,23 +138,31 @@ def test_set_seed_repeats_all_generators():
     def draw():
         device.set_seed(7)
         tensor = keras.ops.convert_to_numpy(keras.random.normal((3,)))
-        return random.random(), np.random.rand(), tensor.tolist()
+        return random.random(), np.random.rand(), tensor.tolist()  # noqa: NPY002
 
     assert draw() == draw()
 
 
-def test_deterministic_algorithms_are_asked_for():
-    # In a process of its own: the setting cannot be taken back.
-    code = (
-        "import seglab.device as d; d.set_seed(0, deterministic=True); "
-        "from tensorflow.python.framework import config; "
-        "assert config.is_op_determinism_enabled()"
+def test_deterministic_algorithms_are_asked_for(monkeypatch):
+    """By a stand-in for each backend: the real setting cannot be taken back."""
+    asked = []
+    stand_in = SimpleNamespace(
+        config=SimpleNamespace(
+            experimental=SimpleNamespace(
+                enable_op_determinism=lambda: asked.append("tensorflow")
+            )
+        ),
+        use_deterministic_algorithms=lambda on: asked.append(("torch", on)),
     )
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        env={**os.environ, "PYTHONWARNINGS": ""},
-    )
+    monkeypatch.setattr(keras.utils, "set_random_seed", asked.append)
+    monkeypatch.setattr(device.importlib, "import_module", lambda name: stand_in)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_other=1")
+    for backend in ("tensorflow", "torch", "jax", "jax"):
+        monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)
+        device.set_seed(5)  # asks for nothing
+        device.set_seed(5, deterministic=True)
+    assert asked == [5, 5, "tensorflow", 5, 5, ("torch", True), 5, 5, 5, 5]
+    assert os.environ["XLA_FLAGS"] == "--xla_other=1 --xla_gpu_deterministic_ops=true"
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, None, True, "0"])
@@ -195,7 +201,7 @@ def test_a_missing_backend_says_what_to_install(monkeypatch):
 
 def test_an_unknown_backend_is_refused(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "theano")
-    with pytest.raises(device.BackendError, match="theano.*tensorflow, jax, torch"):
+    with pytest.raises(device.BackendError, match=r"theano.*tensorflow, jax, torch"):
         device.prepare()
 
 

@@ -266,7 +266,7 @@ def mean_accuracy(matrix: ArrayLike) -> Any:
     >>> mean_accuracy([[90, 0], [10, 0]])
     0.5
     """
-    return _scalar(_nanmean(recall(matrix)))
+    return _scalar(nan_mean(recall(matrix)))
 
 
 def mean_iou(matrix: ArrayLike) -> Any:
@@ -292,7 +292,7 @@ def mean_iou(matrix: ArrayLike) -> Any:
     >>> round(mean_iou([[6, 2, 0], [1, 3, 0], [0, 0, 0]]), 4)
     0.5833
     """
-    return _scalar(_nanmean(iou(matrix)))
+    return _scalar(nan_mean(iou(matrix)))
 
 
 def fw_iou(matrix: ArrayLike) -> Any:
@@ -344,7 +344,7 @@ def _divide(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
     return ratio
 
 
-def _nanmean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def nan_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the last axis of what is not NaN; NaN, not a warning, of nothing."""
     return _divide(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1))
 
