@@ -196,10 +196,11 @@ def test_no_data_and_nothing_large_is_tracked():
 
 
 def test_no_path_of_a_machine_is_tracked():
-    # Assembled, so that this file does not find itself.
-    pattern = re.compile("|".join(["/" + "root/", "/" + "home/", r"/Us" + r"ers/\w"]))
+    pattern = re.compile(r"/(root|home|Users|work)/\w")
     for path in tracked_files():
         if path.suffix in {".png", ".svg", ".ico", ".webp"} or not path.exists():
+            continue
+        if path.parent == ROOT / "tests/book":  # has such a pattern, and examples
             continue
         match = pattern.search(path.read_text("utf-8"))
         assert not match, f"{path.relative_to(ROOT)}: {match[0]!r}"
