@@ -114,6 +114,8 @@ def run(path: Path) -> bool:
     pairs = enumerate(zip(before, after, strict=True), start=1)
     changed = ", ".join(f"In[{i}]" for i, (old, new) in pairs if old != new)
     note = f"outputs of {changed} changed" if changed else "outputs as before"
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1):
+        note += "; the machine is busy, so the time is not what it should be"
     print(f"\r  {path.name}: {total} cells, {seconds:.0f} s, {note}", flush=True)
     stderr = sum(
         output.output_type == "stream" and output.name == "stderr"

@@ -59,7 +59,8 @@ LINES_FOLDED = 40  # and in one that is folded: drawing, solutions
 SECONDS = 60  # a notebook's run on two cores
 SECONDS_LONG = {"comparison": 120, "real-images": 120}
 MACHINE = re.compile(
-    r"(/home/|/root/|/tmp/|/work/|/Users/|[A-Z]:\\\\?Users|ipykernel_\d)"
+    r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\\\?Users|ipykernel_\d|"
+    + re.escape(str(BOOK.parent))
 )
 
 
