@@ -16,7 +16,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "device", "metrics", "models", "plots", "report", "training")
+_SUBMODULES = (
+    *("data", "device", "geometry", "metrics", "models", "plots", "report"),
+    "training",
+)
 
 __all__ = ["__version__", *_SUBMODULES]
 
