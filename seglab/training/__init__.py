@@ -1,15 +1,8 @@
 """Train a segmentation network, and measure it: `fit` and `evaluate`.
 
-Examples
---------
->>> from seglab import data, device, models, training
->>> device.set_seed(0)
->>> cells = data.load("cells", count=20, size=16)
->>> model = models.unet(cells.image_shape, cells.num_classes, width=2, depth=2)
->>> history = training.fit(model, cells, epochs=2)
->>> report = training.evaluate(model, cells.test)
->>> history.val_iou.shape, len(report)
-((2, 2), 3)
+`fit` trains on a data set's train split and validates on its val split; `evaluate`
+reports, class by class, on any split. Both take any Keras model that gives logits for
+each pixel.
 """
 
 from seglab import device

@@ -47,7 +47,7 @@ def evaluate(model: keras.Model, split: Split, *, batch_size: int = 32) -> Repor
     >>> from seglab import data, device, models
     >>> device.set_seed(0)
     >>> digits = data.load("digits", count=12, size=16)
-    >>> untrained = models.unet((16, 16, 1), digits.num_classes, width=2, depth=2)
+    >>> untrained = models.unet((16, 16, 1), digits.num_classes, width=2, depth=1)
     >>> report = evaluate(untrained, digits.test)
     >>> report.confusions.shape
     (2, 11, 11)

@@ -78,8 +78,8 @@ def fit(
         `seglab.data.Augment`.
     seed : int, default 0
         Of the order of the images and of the augmentation. What else is random, the
-        first weights and dropout, was seeded when the model was built. No global
-        state is touched.
+        first weights and dropout, was seeded when the model was built; global
+        generators are not seeded anew.
     mixed_precision : "auto", bool or str, default "auto"
         Compute in half precision. "auto": bfloat16 or float16 on a GPU that is made
         for it (`seglab.device.Accelerator.precision`), float32 elsewhere. The model
@@ -108,8 +108,8 @@ def fit(
     >>> from seglab import data, device, models
     >>> cells = data.load("cells", count=20, size=16)
     >>> device.set_seed(0)
-    >>> model = models.unet(cells.image_shape, cells.num_classes, width=4, depth=2)
-    >>> history = fit(model, cells, epochs=3)
+    >>> model = models.unet(cells.image_shape, cells.num_classes, width=2, depth=1)
+    >>> history = fit(model, cells, epochs=3, learning_rate=0.01)
     >>> len(history), history.classes
     (3, ('background', 'cell'))
     >>> history.loss[-1] < history.loss[0]
