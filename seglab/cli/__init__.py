@@ -6,6 +6,7 @@ commands about data never wait for a deep-learning backend.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -54,6 +55,9 @@ def seglab_command(
 
 def main() -> None:
     """Run the ``seglab`` command."""
+    # As in the book: the same numbers, and TensorFlow starts without two lines of log
+    # that nothing else silences. Set it to 1 for about a quarter less CPU time.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     for stream in (sys.stdout, sys.stderr):
         # A terminal or pipe that cannot write a character (× in ASCII) shows a "?".
         if hasattr(stream, "reconfigure"):

@@ -111,7 +111,7 @@ def _predict_file(
     import numpy as np
     from PIL import Image
 
-    from seglab.data import resize_masks
+    from seglab.data import resize_images
     from seglab.plots import overlay
 
     mask_file = folder / f"{file.stem}_mask.png"
@@ -119,8 +119,12 @@ def _predict_file(
     for target in (mask_file, overlay_file):
         refuse_to_overwrite(target, force)
     picture, pixels = prepare(run, file, scale)
-    labels = segment(model, pixels, run.multiple)  # (h, w), at the model's scale
-    mask = resize_masks(labels[None], picture.shape[:2])[0]  # (H, W)
+    logits = compute_logits(model, pixels, run.multiple)  # (h, w, K)
+    if logits.shape[:2] != picture.shape[:2]:
+        # Scores may be interpolated, labels may not: so enlarge first, choose after.
+        height, width = picture.shape[:2]
+        logits = resize_images(logits[None], (height, width))[0]
+    mask = logits.argmax(axis=-1)  # (H, W)
     Image.fromarray(mask.astype(np.uint8)).save(mask_file)
     painted = overlay(picture, mask, num_classes=len(run.classes))
     Image.fromarray(np.round(255 * painted).astype(np.uint8)).save(overlay_file)
@@ -188,19 +192,18 @@ def _channels(pixels: NDArray[Any], channels: int) -> NDArray[np.float32]:
     return np.clip(luma, 0, 1)[..., None].astype(np.float32)
 
 
-def segment(
+def compute_logits(
     model: Any, pixels: NDArray[np.float32], multiple: int
-) -> NDArray[np.int64]:
-    """Label every pixel of an image of any size, in one piece.
+) -> NDArray[np.float32]:
+    """Score every pixel of an image of any size, in one piece.
 
     The image is extended at the bottom and on the right by its reflection, up to
-    the next size that the network takes, and the labels are cut back.
+    the next size that the network takes, and the scores are cut back.
     """
     import numpy as np
 
     height, width = pixels.shape[:2]
     border = [(0, -height % multiple), (0, -width % multiple), (0, 0)]
     padded = np.pad(pixels, border, mode="reflect")
-    logits = model.predict_on_batch(padded[None])[0]  # (h, w, classes)
-    labels: NDArray[np.int64] = np.asarray(logits)[:height, :width].argmax(axis=-1)
-    return labels
+    logits = model.predict_on_batch(padded[None])[0]  # (h, w, K)
+    return np.asarray(logits, np.float32)[:height, :width]

@@ -96,7 +96,15 @@ def train(
         "learning_rate": learning_rate,
         "seed": seed,
     }
-    history = fit(model, dataset, augment=_augment(augment), **training)
+    # A bar in a terminal; a line for each epoch in a log.
+    progress: Any = True if out.is_terminal else "lines"
+    history = fit(
+        model, dataset, augment=_augment(augment), progress=progress, **training
+    )
+    if history.interrupted:
+        out.print(
+            f"Stopped after {len(history)} of {epochs} epochs; the best are kept."
+        )
     report = evaluate(model, dataset.val)
 
     to.mkdir(parents=True, exist_ok=True)
@@ -120,6 +128,7 @@ def train(
         results={
             "seconds": round(history.seconds, 1),
             "best_epoch": history.best_epoch,
+            "interrupted": history.interrupted,
             "val": report.to_dict(),
         },
     ).write()

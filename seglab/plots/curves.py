@@ -50,7 +50,7 @@ def learning_curves(history: TrainingHistory, *, loss_label: str = "loss") -> Fi
     history : seglab.training.History
         Or anything with `loss` and `val_loss` (one number per epoch), `val_iou`
         (array of shape (epochs, classes); NaN where a class was absent) and
-        `classes`.
+        `classes`. With a `best_epoch`, counted from 0, it is marked.
     loss_label : str
         Label of the loss axis, such as "cross-entropy (nats per pixel)".
 
@@ -103,6 +103,17 @@ def learning_curves(history: TrainingHistory, *, loss_label: str = "loss") -> Fi
         _lines(right, epochs, iou, class_colors(len(classes)))
         right.set_ylim(0, 1.02)
         right.set_ylabel("validation IoU")
+        best = getattr(history, "best_epoch", None)
+        if best is not None and len(loss) > 1:
+            right.axvline(best + 1, color="#595959", linewidth=1, linestyle=":")
+            late = best + 1 > epochs.mean()
+            right.annotate(
+                "weights kept",
+                xy=(best + 1, 0.03),
+                xytext=(-4 if late else 4, 0),  # points
+                textcoords="offset points",
+                ha="right" if late else "left",
+            )
         _name_ends(left, [loss[-1], val_loss[-1]], ["training", "validation"], gap)
         _name_ends(right, iou[-1], classes, gap)
         for ax in (left, right):
@@ -118,6 +129,8 @@ def learning_curves(history: TrainingHistory, *, loss_label: str = "loss") -> Fi
         f"loss from {val_loss[0]:.2f} to {val_loss[-1]:.2f}. Right: validation IoU of "
         f"each class at the last epoch: {last}."
     )
+    if best is not None:
+        figure.alt += f" The weights of epoch {best + 1} were kept."
     return figure
 
 

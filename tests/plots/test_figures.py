@@ -307,6 +307,14 @@ def test_curves_hold_the_history():
     np.testing.assert_allclose(colors, plots.class_colors(3))
 
 
+def test_the_epoch_whose_weights_were_kept_is_marked():
+    past = history()
+    past.best_epoch = 2
+    figure = plots.learning_curves(past)
+    assert list(figure.axes[1].lines[-1].get_xdata()) == [3, 3]
+    assert "epoch 3 were kept" in plots.alt_text(figure)
+
+
 def test_lines_differ_in_more_than_color():
     left, right = plots.learning_curves(history(4, ("a", "b", "c", "d"))).axes
     for ax in (left, right):
