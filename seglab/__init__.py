@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 
 _SUBMODULES = (
     *("data", "device", "geometry", "metrics", "models", "plots", "report"),
-    "training",
+    *("scratch", "training"),
 )
 
 __all__ = ["__version__", *_SUBMODULES]
