@@ -203,7 +203,9 @@ def seen_pixels(model, axis=0):
     images = np.zeros((n, *shape), np.float32)
     for i in range(n):
         images[i][(i,) if axis == 0 else (slice(None), i)] = 1  # one row or column
-    change = np.abs(model(images).numpy() - model(base).numpy()).max(-1)  # (n, h, w)
+    change = keras.ops.convert_to_numpy(abs(model(images) - model(base))).max(
+        -1
+    )  # (n, h, w)
     change = change.max(axis=2 - axis)  # (n, units)
     return [set(np.flatnonzero(change[:, o])) for o in range(change.shape[1])]
 
@@ -306,6 +308,20 @@ def test_unet_bottleneck_and_the_whole_unet():
     assert receptive_field(any_size) == receptive_field(small)
     valid = unet((92, 92, 1), 2, width=1, depth=2, padding="valid", batch_norm=False)
     check_against_perturbation(valid)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    # Araujo, Norris and Sim (2019), their table of networks.
+    [("VGG16", 212), ("ResNet50", 483), ("MobileNet", 315)],
+)
+def test_published_fields_of_whole_keras_models(name, size):
+    with keras.StatelessScope(initialize_variables=False):  # shapes, no values
+        model = getattr(keras.applications, name)(
+            weights=None, include_top=False, input_shape=(224, 224, 3)
+        )
+    field = receptive_field(model)
+    assert (field.size, field.jump) == (size, 32)
 
 
 def test_a_model_within_a_model_and_a_shared_layer():

@@ -37,8 +37,8 @@ def conv2d_loops(
     Returns
     -------
     ndarray of float, shape (N, H', W', D)
-        :math:`y_{nijd} = b_d + \sum_{a,b,c} W_{abcd} \,
-        x_{n,\,is + ar,\,js + br,\,c}` with stride s and dilation r, in the padded x.
+        :math:`y_{nijd} = b_d + \sum_{u,v,c} W_{uvcd} \,
+        x_{n,\,is + ur,\,js + vr,\,c}` with stride s and dilation r, in the padded x.
 
     Raises
     ------

@@ -68,9 +68,9 @@ def im2col(
     for a in range(kernel):
         for b in range(kernel):
             # What all windows see at tap (a, b) is the image, shifted and thinned.
-            windows[:, :, :, a, b] = x[
-                :, _taps(a, rows, stride, dilation), _taps(b, cols, stride, dilation)
-            ]
+            down = _taps(a, rows, stride, dilation)
+            across = _taps(b, cols, stride, dilation)
+            windows[:, :, :, a, b] = x[:, down, across]
     return windows
 
 
@@ -115,9 +115,11 @@ def col2im(
     x = np.zeros((N, top + H + bottom, left + W + right, C), windows.dtype)
     for a in range(kernel):
         for b in range(kernel):
-            x[
-                :, _taps(a, rows, stride, dilation), _taps(b, cols, stride, dilation)
-            ] += windows[:, :, :, a, b]
+            # Copied to be contiguous: adding is then over twice as fast.
+            seen = np.ascontiguousarray(windows[:, :, :, a, b])  # (N, H', W', C)
+            down = _taps(a, rows, stride, dilation)
+            across = _taps(b, cols, stride, dilation)
+            x[:, down, across] += seen
     return x[:, top : top + H, left : left + W]
 
 

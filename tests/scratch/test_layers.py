@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keras import layers as kl
@@ -28,6 +27,8 @@ from seglab.scratch import (
     im2col,
     interpolation_matrix,
 )
+
+tf = pytest.importorskip("tensorflow")  # for its gradients
 
 # float32 has 24 bits, 6e-8; sums of some hundred terms in another order lose two
 # digits of it. Gradients of weights sum over all pixels, hence the relative part.
