@@ -27,7 +27,7 @@ def make_model():
     def make(channels=2, *, shape=(8, 8, 1), activation=None, seed=0, **options):
         keras.utils.set_random_seed(seed)
         image = keras.Input(shape)
-        hidden = keras.layers.Conv2D(4, 1, activation="relu")(image)
+        hidden = keras.layers.Conv2D(4, 1, activation="tanh")(image)
         logits = keras.layers.Conv2D(channels, 1, activation=activation, **options)
         return keras.Model(image, logits(hidden))
 
