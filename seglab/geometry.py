@@ -543,11 +543,6 @@ def _graph_field(model: Any, field: ReceptiveField, axis: int) -> ReceptiveField
         if missing:
             waiting.extend(missing)
             continue
-        if not inputs:
-            raise ValueError(
-                f"layer {layer.name!r} is an input beside the model's own; a receptive "
-                "field is of one output in one input."
-            )
         before = [fields[id(t)] for t in inputs]
         fields[id(tensor)] = _layer_field(layer, before, inputs[0].shape, axis)
     return fields[id(model.outputs[0])]

@@ -291,6 +291,7 @@ def test_sums_and_operations_join_branches_too():
     x = layers.Conv2D(2, 3, padding="same")(image)
     x = keras.ops.relu(x + layers.Conv2D(2, 3, padding="same")(x))
     x = layers.BatchNormalization()(layers.Add()([x, image]))
+    x = layers.Softmax()(layers.LayerNormalization()(x))
     assert receptive_field(keras.Model(image, x)) == receptive_field(
         [(3, 1, 1, 1), (3, 1, 1, 1)]
     )
@@ -399,6 +400,9 @@ def test_models_that_have_no_field_are_refused():
         receptive_field(keras.Model(image, joined))
     with pytest.raises(ValueError, match=r"\(N, H, W, C\)"):
         receptive_field(keras.Sequential([keras.Input((8,)), layers.Dense(2)]))
+    product = layers.Dot(axes=-1)([image, layers.ReLU()(image)])
+    with pytest.raises(ValueError, match=r"\(Dot\) sees is not known"):
+        receptive_field(keras.Model(image, product))
     pooled = layers.MaxPooling2D(8)(image)  # (1, 1): broadcast over the image
     with pytest.raises(ValueError, match="joins branches of total strides"):
         receptive_field(keras.Model(image, layers.Add()([image, pooled])))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from seglab.geometry import Padding, conv_output
-from seglab.scratch.layer import Array, Layer, Seed, check_input, he_normal
+from seglab.scratch.layer import (
+    Array,
+    Layer,
+    Seed,
+    check_counts,
+    check_input,
+    he_normal,
+)
 from seglab.scratch.windows import col2im, im2col, pads
 
 
@@ -126,6 +133,14 @@ class Conv2D(Layer):
         seed: Seed = 0,
     ) -> None:
         super().__init__()
+        check_counts(
+            self,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+        )
         self.kernel, self.stride = kernel, stride
         self.padding, self.dilation = padding, dilation
         shape = (kernel, kernel, in_channels, out_channels)
@@ -146,7 +161,7 @@ class Conv2D(Layer):
         X = windows.reshape(-1, k * k * C)  # (N H' W', k k C)
         Y = X @ W.reshape(-1, D)  # (N H' W', D)
         if "b" in self.params:
-            Y += self.params["b"]
+            Y = Y + self.params["b"]
         self._cache = X, windows.shape, x.shape
         return Y.reshape(*windows.shape[:3], D)
 

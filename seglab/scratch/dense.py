@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from seglab.scratch.layer import Array, Layer, Seed, check_input, he_normal
+from seglab.scratch.layer import (
+    Array,
+    Layer,
+    Seed,
+    check_counts,
+    check_input,
+    he_normal,
+)
 
 
 class Dense(Layer):
@@ -36,6 +43,7 @@ class Dense(Layer):
 
     def __init__(self, in_channels: int, out_channels: int, *, seed: Seed = 0) -> None:
         super().__init__()
+        check_counts(self, in_channels=in_channels, out_channels=out_channels)
         self.params["W"] = he_normal((in_channels, out_channels), in_channels, seed)
         self.params["b"] = np.zeros(out_channels, np.float32)
 

@@ -141,6 +141,20 @@ def he_normal(shape: tuple[int, ...], fan_in: int, seed: Seed) -> Array:
     return rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
 
 
+def check_counts(layer: Layer, **counts: Any) -> None:
+    """Refuse sizes that are not whole numbers from 1 on, such as ``kernel=(3, 3)``."""
+    for name, value in counts.items():
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, np.integer))
+            or value < 1
+        ):
+            raise ValueError(
+                f"{type(layer).__name__} got {name}={value!r}; it must be an integer, "
+                "1 or more. Windows are square: one number for both sides."
+            )
+
+
 def check_input(layer: Layer, x: Array, ndim: int | None, channels: int | None) -> None:
     """Refuse an input that a layer cannot take, naming both."""
     kind = type(layer).__name__

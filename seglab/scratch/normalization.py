@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seglab.scratch.layer import Array, Layer, check_input
+from seglab.scratch.layer import Array, Layer, check_counts, check_input
 
 
 class BatchNorm(Layer):
@@ -53,6 +53,7 @@ class BatchNorm(Layer):
         self, channels: int, *, momentum: float = 0.99, epsilon: float = 0.001
     ) -> None:
         super().__init__()
+        check_counts(self, channels=channels)
         self.momentum, self.epsilon = momentum, epsilon
         self.params["gamma"] = np.ones(channels, np.float32)
         self.params["beta"] = np.zeros(channels, np.float32)

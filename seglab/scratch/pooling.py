@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglab.geometry import Padding
-from seglab.scratch.layer import Array, Layer, check_input
+from seglab.scratch.layer import Array, Layer, check_counts, check_input
 from seglab.scratch.windows import col2im, im2col, pads
 
 
@@ -48,8 +48,8 @@ class MaxPool2D(Layer):
         super().__init__()
         self.size, self.stride = size, size if stride is None else stride
         self.padding = padding
+        _check_window(self, self.size, self.stride, padding)
         self.indices: NDArray[np.intp] = np.empty(0, np.intp)
-        _check_padding(self.size, padding)
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Pool x, of shape (N, H, W, C), to (N, H', W', C)."""
@@ -161,7 +161,7 @@ class AveragePool2D(Layer):
         super().__init__()
         self.size, self.stride = size, size if stride is None else stride
         self.padding = padding
-        _check_padding(self.size, padding)
+        _check_window(self, self.size, self.stride, padding)
 
     @property
     def _window(self) -> tuple[int, int, Padding]:
@@ -193,7 +193,8 @@ def _scatter(values: Array, indices: NDArray[np.intp], shape: tuple[int, ...]) -
     return sums.astype(values.dtype).reshape(shape)
 
 
-def _check_padding(size: int, padding: Padding) -> None:
+def _check_window(layer: Layer, size: int, stride: int, padding: Padding) -> None:
+    check_counts(layer, size=size, stride=stride)
     if not isinstance(padding, str) and not 0 <= padding < size:
         raise ValueError(
             f"padding is {padding} with windows of side {size}: it must be at least 0 "

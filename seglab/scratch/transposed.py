@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from seglab.geometry import Padding, transposed_conv_output
-from seglab.scratch.layer import Array, Layer, Seed, check_input, he_normal
+from seglab.scratch.layer import (
+    Array,
+    Layer,
+    Seed,
+    check_counts,
+    check_input,
+    he_normal,
+)
 from seglab.scratch.windows import col2im, im2col
 
 
@@ -63,6 +70,13 @@ class ConvTranspose2D(Layer):
         seed: Seed = 0,
     ) -> None:
         super().__init__()
+        check_counts(
+            self,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel=kernel,
+            stride=stride,
+        )
         self.kernel, self.stride, self.padding = kernel, stride, padding
         shape = (kernel, kernel, out_channels, in_channels)
         # An output pixel is reached by (k / s)^2 of the kernel's taps.
@@ -87,7 +101,7 @@ class ConvTranspose2D(Layer):
         stamps = stamps.reshape(N, H, W, k, k, D)
         y = col2im(stamps, (N, rows, cols, D), *self._window)  # where they overlap: sum
         if "b" in self.params:
-            y += self.params["b"]
+            y = y + self.params["b"]
         self._cache = X, x.shape
         return y
 

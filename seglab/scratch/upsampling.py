@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seglab.scratch.layer import Array, Layer, check_input
+from seglab.scratch.layer import Array, Layer, check_counts, check_input
 
 
 class UpSample(Layer):
@@ -32,14 +32,13 @@ class UpSample(Layer):
 
     def __init__(self, factor: int = 2, interpolation: str = "nearest") -> None:
         super().__init__()
-        if factor != int(factor) or factor < 1:
-            raise ValueError(f"factor is {factor!r}; it must be an integer, 1 or more.")
+        check_counts(self, factor=factor)
         if interpolation not in ("nearest", "bilinear"):
             raise ValueError(
                 f'interpolation is {interpolation!r}; it must be "nearest" or '
                 '"bilinear".'
             )
-        self.factor, self.interpolation = int(factor), interpolation
+        self.factor, self.interpolation = factor, interpolation
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Enlarge x, of shape (N, H, W, C)."""

@@ -325,6 +325,12 @@ def test_float64_stays_float64():
     assert {g.dtype for g in layer.grads.values()} == {np.dtype(np.float64)}
 
 
+def test_weights_may_be_set_by_hand_in_another_dtype():
+    for layer in (Conv2D(1, 1, 1), ConvTranspose2D(1, 1, 1)):
+        layer.params["b"] = np.array([0.1])  # float64
+        assert layer.forward(np.zeros((1, 2, 2, 1), np.float32)).max() == 0.1
+
+
 def test_large_scores_do_not_overflow():
     x = np.array([[1e4, -1e4], [-1e4, -1e4]], np.float32)
     with np.errstate(all="raise", under="ignore"):
@@ -364,7 +370,14 @@ def test_he_normal_has_the_variance_of_the_paper():
         (lambda: MaxPool2D().backward(noise(2)), ValueError, "call forward"),
         (lambda: MaxPool2D(2, padding=2), ValueError, "below the side"),
         (lambda: MaxUnpool2D(MaxPool2D(3, 2)), ValueError, "overlap"),
-        (lambda: UpSample(1.5), ValueError, "factor is 1.5"),
+        (lambda: UpSample(1.5), ValueError, "UpSample got factor=1.5"),
+        (lambda: Conv2D(1, 1, (3, 3)), ValueError, r"kernel=\(3, 3\).*one number"),
+        (lambda: Conv2D(0, 1, 3), ValueError, "Conv2D got in_channels=0"),
+        (lambda: ConvTranspose2D(1, 1, 2, 0), ValueError, "stride=0"),
+        (lambda: Dense(1, 0), ValueError, "out_channels=0"),
+        (lambda: MaxPool2D((2, 2)), ValueError, r"size=\(2, 2\)"),
+        (lambda: AveragePool2D(2, 0), ValueError, "AveragePool2D got stride=0"),
+        (lambda: BatchNorm(True), ValueError, "channels=True"),
         (lambda: UpSample(2, "cubic"), ValueError, "interpolation is 'cubic'"),
         (lambda: Sequential([ReLU()]), TypeError, "entry 0 is a list"),
         (lambda: Conv2D(1, 1, 5).forward(noise(1, 4, 4, 1)), ValueError, "fit once"),
