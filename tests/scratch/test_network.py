@@ -1,5 +1,7 @@
 """A whole network in NumPy learns to find cells, and learns as Keras's does."""
 
+import subprocess
+import sys
 import time
 
 import keras
@@ -153,3 +155,11 @@ def test_keras_weights_can_be_copied_over():
     expected = theirs(x)
     conv.params["W"], conv.params["b"] = theirs.get_weights()
     np.testing.assert_allclose(conv.forward(x), expected, atol=1e-5)
+
+
+def test_scratch_needs_no_keras():
+    code = (
+        "import sys, seglab.scratch;"
+        "sys.exit(any(m in sys.modules for m in ('keras', 'tensorflow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
