@@ -14,6 +14,8 @@ for name, value in {
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "TF_NUM_INTRAOP_THREADS": "2",
     "TF_NUM_INTEROP_THREADS": "2",
+    "MALLOC_MMAP_MAX_": "0",  # see book/_ext/execute.py
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
 }.items():
     os.environ.setdefault(name, value)
 

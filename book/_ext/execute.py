@@ -24,6 +24,10 @@ SETTINGS = {  # as in conftest.py and the Makefile
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "TF_NUM_INTRAOP_THREADS": "2",
     "TF_NUM_INTEROP_THREADS": "2",
+    # glibc keeps large arrays' memory for the next one: asking the system anew for each
+    # made a training a third slower. Other systems ignore these.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
 }
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE = {
