@@ -44,7 +44,7 @@ def train(
     ] = 16,
     learning_rate: Annotated[
         float, typer.Option(metavar="R", help="Of the optimizer, Adam.")
-    ] = 1e-3,
+    ] = 3e-3,
     augment: Annotated[
         Augmentation,
         typer.Option(
