@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Exact versions, as in requirements.lock, which has no backend but TensorFlow:
 # PyTorch's Linux wheel on the registry carries gigabytes of CUDA libraries.
 BACKENDS = {"jax": ["jax==0.10.2"], "torch": ["torch==2.13.0"]}
+# The book's own tests need the book's tools.
+PYTEST = ["-m", "pytest", "-m", "backends", "--ignore=tests/book", "tests"]
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "pyyaml"]
 
 
@@ -46,9 +48,7 @@ def main(backends: list[str]) -> None:
         python = environment(backend)
         print(f"==> Tests on the {backend} backend", flush=True)
         status = subprocess.run(
-            # The book's own tests need the book's tools.
-            [str(python), "-m", "pytest", "-m", "backends", "--ignore=tests/book"]
-            + ["tests"],
+            [str(python), *PYTEST],
             cwd=ROOT,
             env={**os.environ, "KERAS_BACKEND": backend},
         ).returncode
