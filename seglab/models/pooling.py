@@ -1,0 +1,172 @@
+"""Max pooling that remembers where, and the unpooling that puts values back there.
+
+Max pooling forgets which of its four pixels was the largest. SegNet keeps that one
+number, 2 bits for each window and channel, and its decoder puts each value back where
+the maximum was. What was sharp in the encoder is sharp again, at no parameter::
+
+    1 5 | 2 0         5 | 9       1 | 3             0 a | 0 0
+    3 4 | 0 9   ->    values      indices,   a b -> 0 0 | 0 b
+                                  0 1
+                                  2 3
+
+Both are made of `keras.ops` alone, so that they run, compile and export on each
+backend, and none calls a custom kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from seglab.geometry import conv_output
+
+_TAPS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Row and column of a window's four pixels, in the order that indices count them."""
+
+
+@keras.saving.register_keras_serializable(package="seglab")
+class MaxPoolingWithIndices2D(layers.MaxPooling2D):
+    """The largest value of each 2x2 window, channel by channel, and where it was.
+
+    Of equal values the first one is the largest, in the order of reading, so that
+    there is one index for each window, and the gradient goes to one pixel.
+
+    An odd height or width gets a last window that sticks out over the border, as in
+    Caffe, for which SegNet was written: 45 rows give 23. What lies outside never wins.
+
+    Parameters
+    ----------
+    **kwargs
+        Of `keras.layers.Layer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 5, 2, 0], [3, 4, 0, 9]]).reshape(1, 2, 4, 1)
+    >>> values, indices = MaxPoolingWithIndices2D()(x)
+    >>> keras.ops.convert_to_numpy(values).ravel()
+    array([5., 9.], dtype=float32)
+    >>> keras.ops.convert_to_numpy(indices).ravel()
+    array([1, 3], dtype=int32)
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(pool_size=2, strides=2, padding="same", **kwargs)
+
+    def call(self, images: Any) -> tuple[Any, Any]:
+        """Pool images, (N, H, W, C).
+
+        Returns
+        -------
+        values : float, (N, ceil(H / 2), ceil(W / 2), C)
+        indices : int32, the same shape
+            0, 1, 2, 3: upper left, upper right, lower left, lower right.
+        """
+        H, W = ops.shape(images)[1:3]
+        if not (_is_even(H) and _is_even(W)):
+            border = ((0, 0), (0, H % 2), (0, W % 2), (0, 0))
+            images = ops.pad(images, border, constant_values=-float("inf"))
+        windows = ops.stack(
+            [images[:, i::2, j::2] for i, j in _TAPS], axis=3
+        )  # (N, H', W', 4, C)
+        indices = ops.argmax(windows, axis=3)  # (N, H', W', C)
+        return ops.sum(_where_index(indices, windows), axis=3), indices
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
+        """Give the shapes of values and indices."""
+        N, H, W, C = input_shape
+        halves = (
+            None if s is None else conv_output(s, 2, 2, padding="same") for s in (H, W)
+        )
+        shape = (N, *halves, C)
+        return shape, shape
+
+    def compute_output_spec(self, images: Any) -> tuple[Any, Any]:
+        """Give shapes and dtypes: indices stay integers in mixed precision."""
+        values, indices = self.compute_output_shape(images.shape)
+        return (
+            keras.KerasTensor(values, self.compute_dtype),
+            keras.KerasTensor(indices, "int32"),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Give what rebuilds the layer from a file."""
+        return layers.Layer.get_config(self)
+
+
+@keras.saving.register_keras_serializable(package="seglab")
+class MaxUnpooling2D(layers.Layer):
+    """Put each value back to where `MaxPoolingWithIndices2D` found its maximum.
+
+    All other places are zero. The values are usually not the pooled ones, but what a
+    decoder has made of them since.
+
+    Parameters
+    ----------
+    **kwargs
+        Of `keras.layers.Layer`.
+
+    Source
+    ------
+    Badrinarayanan, Kendall and Cipolla, "SegNet", TPAMI 39 (2017), section 3; the
+    layer ``Upsample`` of the authors' Caffe.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.0, 5, 2, 0], [3, 4, 0, 9]]).reshape(1, 2, 4, 1)
+    >>> values, indices = MaxPoolingWithIndices2D()(x)
+    >>> y = MaxUnpooling2D()([10 * values, indices, x])
+    >>> keras.ops.convert_to_numpy(y)[0, ..., 0]
+    array([[ 0., 50.,  0.,  0.],
+           [ 0.,  0.,  0., 90.]], dtype=float32)
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Unpool.
+
+        Parameters
+        ----------
+        inputs : [values, indices, like]
+            ``values``, float (N, H', W', C); ``indices`` of the pooling, of the same
+            shape; ``like``, (N, H, W, any): what was pooled, for its size alone. A
+            pooled size of 23 may come from 45 or 46.
+
+        Returns
+        -------
+        float, (N, H, W, C)
+        """
+        values, indices, like = inputs
+        _, h, w, C = ops.shape(values)
+        H, W = ops.shape(like)[1:3]
+        # One at a time, as many copies of the values as places: (N, h, w, 4, C).
+        placed = _where_index(indices, values[:, :, :, None, :])
+        rows = [
+            ops.reshape(placed[:, :, :, i : i + 2], (-1, h, 2 * w, C)) for i in (0, 2)
+        ]  # the upper and the lower row of each window
+        whole = ops.reshape(ops.stack(rows, axis=2), (-1, 2 * h, 2 * w, C))
+        return whole[:, :H, :W]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Give the shape of the output from those of the three inputs."""
+        values, _, like = input_shape
+        return (*like[:3], values[3])
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """Give shape and dtype of the output."""
+        shape = self.compute_output_shape([x.shape for x in inputs])
+        return keras.KerasTensor(shape, self.compute_dtype)
+
+
+def _where_index(indices: Any, windows: Any) -> Any:
+    """Keep of each window (N, H, W, 4 or 1, C) what its index names; zeros else."""
+    taps = ops.arange(len(_TAPS), dtype="int32")[:, None]  # (4, 1)
+    chosen = ops.equal(indices[:, :, :, None, :], taps)  # (N, H, W, 4, C)
+    return ops.where(chosen, windows, ops.zeros((), windows.dtype))
+
+
+def _is_even(size: Any) -> bool:
+    """Whether a size is known to be even: unknown ones are padded, maybe by 0."""
+    return isinstance(size, int) and size % 2 == 0
