@@ -31,6 +31,11 @@ Where this departs from the paper, and why:
 * Dropout is 0 unless asked for. The paper places it "at the end of the contracting
   path"; here that is after the last level before the bottleneck and after the
   bottleneck, as in the authors' Caffe network.
+* ``residual=True`` adds to each pair of convolutions what went into it, before the
+  last ReLU (He et al., 2016). A 1x1 convolution gives it the right channels.
+* ``separable=True`` makes each 3x3 convolution one over space and one over channels
+  (Chollet, 2017): of 64 channels, an eighth of the weights. The first stays whole: of
+  one gray channel it would make copies that differ in scale alone.
 """
 
 from __future__ import annotations
@@ -41,10 +46,12 @@ from typing import Any
 import keras
 from keras import layers
 
-_MOMENTUM = 0.9
-"""How slowly batch norm's moving averages move. Keras's default, 0.99, needs some
-500 steps before the averages have forgotten where they began; trainings of this
-course take about 200, and would be judged with the wrong averages."""
+from seglab.models._shared import (
+    MOMENTUM,
+    check_arguments,
+    check_choice,
+    check_dropout,
+)
 
 
 def unet(
@@ -56,6 +63,8 @@ def unet(
     padding: str = "same",
     batch_norm: bool = True,
     dropout: float = 0.0,
+    residual: bool = False,
+    separable: bool = False,
 ) -> keras.Model:
     """Build a U-Net that gives a score for each class at each pixel.
 
@@ -82,6 +91,11 @@ def unet(
     dropout : float, default 0.0
         Share of the values dropped at the end of the contracting path; the paper's
         authors used 0.5.
+    residual : bool, default False
+        Add the input of each pair of 3x3 convolutions to its output.
+    separable : bool, default False
+        Depthwise-separable 3x3 convolutions, but for the first: fewer weights and
+        multiplications.
 
     Returns
     -------
@@ -98,7 +112,9 @@ def unet(
     ------
     Ronneberger, Fischer and Brox (2015), Figure 1. With ``width=64, depth=4,
     batch_norm=False`` the network has the paper's 23 convolutional layers and, from
-    one channel to two classes, 31 030 658 parameters.
+    one channel to two classes, 31 030 658 parameters. Residual: He, Zhang, Ren and Sun,
+    "Deep Residual Learning for Image Recognition", CVPR 2016, Figure 2. Separable:
+    Chollet, "Xception", CVPR 2017, section 3.
 
     Examples
     --------
@@ -108,28 +124,56 @@ def unet(
     >>> unet((572, 572, 1), num_classes=2, width=8, padding="valid").output_shape
     (None, 388, 388, 2)
     """
-    _check(input_shape, num_classes, width, depth, padding, dropout)
+    check_arguments(input_shape, num_classes, width=width, depth=depth)
+    check_choice("padding", padding, ("same", "valid"))
+    check_dropout(dropout)
     for axis, size in zip(("height", "width"), input_shape, strict=False):
         if size is not None:
             output_size(size, depth=depth, padding=padding, axis=axis)
 
+    def conv(x: Any, channels: int, name: str) -> Any:
+        """One 3x3 convolution."""
+        options: dict[str, Any] = {
+            "padding": padding,
+            "use_bias": not batch_norm,  # batch norm adds its own
+            "name": name,
+        }
+        if not separable or name == "down0_conv0":
+            options["kernel_initializer"] = "he_normal"
+            return layers.Conv2D(channels, 3, **options)(x)
+        # He's rule twice. Over space, 9 terms and no ReLU: variance 1 / 9. (Keras would
+        # count 9 terms for each of the channels, which do not meet there.)
+        options["depthwise_initializer"] = keras.initializers.RandomNormal(0, 1 / 3)
+        options["pointwise_initializer"] = "he_normal"
+        return layers.SeparableConv2D(channels, 3, **options)(x)
+
+    def norm(x: Any, name: str) -> Any:
+        if not batch_norm:
+            return x
+        return layers.BatchNormalization(momentum=MOMENTUM, name=name)(x)
+
     def double_conv(x: Any, channels: int, name: str) -> Any:
         """Two 3x3 convolutions, each followed by a ReLU."""
-        for i in range(2):
-            x = layers.Conv2D(
-                channels,
-                3,
-                padding=padding,
-                use_bias=not batch_norm,  # batch norm adds its own
-                kernel_initializer="he_normal",
-                name=f"{name}_conv{i}",
-            )(x)
-            if batch_norm:
-                x = layers.BatchNormalization(
-                    momentum=_MOMENTUM, name=f"{name}_norm{i}"
-                )(x)
-            x = layers.ReLU(name=f"{name}_relu{i}")(x)
-        return x
+        before = x
+        x = norm(conv(x, channels, f"{name}_conv0"), f"{name}_norm0")
+        x = layers.ReLU(name=f"{name}_relu0")(x)
+        x = norm(conv(x, channels, f"{name}_conv1"), f"{name}_norm1")
+        if residual:
+            x = layers.Add(name=f"{name}_add")([x, shortcut(before, channels, name)])
+        return layers.ReLU(name=f"{name}_relu1")(x)
+
+    def shortcut(x: Any, channels: int, name: str) -> Any:
+        """Give the input of two convolutions the shape of their output."""
+        if padding == "valid":
+            x = layers.Cropping2D(2, name=f"{name}_shortcut_crop")(x)
+        x = layers.Conv2D(
+            channels,
+            1,
+            use_bias=not batch_norm,
+            kernel_initializer="he_normal",
+            name=f"{name}_shortcut",
+        )(x)
+        return norm(x, f"{name}_shortcut_norm")
 
     image = keras.Input(tuple(input_shape), name="image")
     x = image
@@ -293,35 +337,3 @@ def _skip_border(below: int) -> int:
     """
     border: int = 6 * 2**below - 8
     return border
-
-
-def _check(
-    input_shape: Sequence[int | None],
-    num_classes: int,
-    width: int,
-    depth: int,
-    padding: str,
-    dropout: float,
-) -> None:
-    if len(tuple(input_shape)) != 3:
-        raise ValueError(
-            f"input_shape is {tuple(input_shape)}; it must be (H, W, C), without the "
-            "batch axis: for gray images of 64 x 64, (64, 64, 1)."
-        )
-    channels = tuple(input_shape)[2]
-    if channels is None:
-        raise ValueError(
-            "input_shape has no number of channels; only H and W may be None."
-        )
-    for name, value in {
-        "the number of channels in input_shape": channels,
-        "num_classes": num_classes,
-        "width": width,
-        "depth": depth,
-    }.items():
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be an integer, 1 or more.")
-    if padding not in ("same", "valid"):
-        raise ValueError(f'padding is {padding!r}; it must be "same" or "valid".')
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout!r}; it must be at least 0 and below 1.")

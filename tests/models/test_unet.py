@@ -197,6 +197,72 @@ def test_dropout_stands_at_the_end_of_the_contracting_path():
     )
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_separable_convolutions_have_the_weights_of_their_two_parts(batch_norm):
+    plain = without_values((64, 64, 3), 2, width=16, batch_norm=batch_norm)
+    slim = without_values(
+        (64, 64, 3), 2, width=16, batch_norm=batch_norm, separable=True
+    )
+    kernels = [
+        layer.kernel.shape
+        for layer in plain.layers
+        if isinstance(layer, keras.layers.Conv2D)
+    ]
+    saved = sum(
+        9 * c_in * c_out - (9 * c_in + c_in * c_out)
+        for side, _, c_in, c_out in kernels
+        if side == 3 and c_in != 3  # the first stays whole
+    )
+    assert trainable_count(slim) == trainable_count(plain) - saved
+
+
+def test_separable_convolutions_keep_the_variance():
+    """He's rule: the mean square of what goes in comes out, so far as ReLU lets it."""
+    model = unet((32, 32, 1), 2, width=64, depth=1, batch_norm=False, separable=True)
+    layer = model.get_layer("bottleneck_conv1")
+    x = np.random.default_rng(6).standard_normal((4, 32, 32, 128), np.float32)
+    x = np.maximum(x, 0)
+    y = ops.convert_to_numpy(layer(x))[:, 1:-1, 1:-1]
+    # He: 2 / fan_in makes up for the half that ReLU takes. rtol: 128 filters of 9.
+    np.testing.assert_allclose((y**2).mean(), 2 * (x**2).mean(), rtol=0.25)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_residual_blocks_add_what_went_in(padding):
+    """With a second convolution of zeros, the shortcut is all that comes out."""
+    model = unet(
+        (48, 48, 3), 2, width=4, depth=1, padding=padding, batch_norm=False,
+        residual=True,
+    )  # fmt: skip
+    conv = model.get_layer("down0_conv1")
+    conv.set_weights([np.zeros_like(w) for w in conv.get_weights()])
+    x = np.random.default_rng(7).random((1, 48, 48, 3), np.float32)
+    block = keras.Model(model.input, model.get_layer("down0_relu1").output)
+    kernel, bias = model.get_layer("down0_shortcut").get_weights()
+    inner = x[:, 2:-2, 2:-2] if padding == "valid" else x
+    expected = np.maximum(inner @ kernel[0, 0] + bias, 0)
+    # atol: float32 sums of three terms.
+    np.testing.assert_allclose(ops.convert_to_numpy(block(x)), expected, atol=1e-6)
+
+
+def test_residual_unet_has_the_weights_of_its_shortcuts_more():
+    options = {"width": 8, "depth": 2, "batch_norm": False}
+    more = trainable_count(unet((16, 16, 1), 2, residual=True, **options))
+    pairs = [(1, 8), (8, 16), (16, 32), (32, 16), (16, 8)]  # channels of the blocks
+    less = trainable_count(unet((16, 16, 1), 2, **options))
+    assert more - less == sum(c_in * c_out + c_out for c_in, c_out in pairs)
+
+
+def test_options_leave_size_and_receptive_field():
+    from seglab.geometry import receptive_field
+
+    plain = unet((32, 32, 1), 2, width=2, depth=2)
+    other = unet((32, 32, 1), 2, width=2, depth=2, residual=True, separable=True)
+    assert other.output_shape == plain.output_shape
+    assert receptive_field(other) == receptive_field(plain)
+
+
 def test_seed_decides_the_weights():
     from seglab.device import set_seed
 
@@ -270,6 +336,7 @@ def test_any_size_network_refuses_odd_sizes_in_its_own_words(call):
         ({"padding": "SAME"}, "padding is 'SAME'"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"dropout": float("nan")}, "dropout is nan"),
+        ({"num_classes": True}, "num_classes is True"),
     ],
 )
 def test_bad_arguments_are_refused_with_the_fix(arguments, message):
