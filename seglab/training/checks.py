@@ -111,8 +111,13 @@ def check_dataset(dataset: Dataset, height: int, width: int) -> None:
                 f"{dataset.name} has no images in its {name} split. fit needs images "
                 "to learn from (train) and others to choose the best epoch on (val)."
             )
-        masks = center_crop(split.masks, height, width)
-        if split.ignore_index is not None and np.all(masks == split.ignore_index):
+        # One at a time: the first that counts ends it, and not all may fit in memory.
+        if split.ignore_index is not None and all(
+            np.all(
+                center_crop(split.masks[i : i + 1], height, width) == split.ignore_index
+            )
+            for i in range(len(split))
+        ):
             raise ValueError(
                 f"all pixels of {dataset.name}'s {name} split have the ignore label "
                 f"{split.ignore_index}: there is nothing to "

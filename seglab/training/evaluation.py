@@ -55,10 +55,9 @@ def evaluate(model: keras.Model, split: Split, *, batch_size: int = 32) -> Repor
     if len(split) == 0:
         raise ValueError("the split has no images to evaluate on.")
     height, width = check_model(model, split)
-    masks = center_crop(split.masks, height, width)
     confusions = [
         confusion_matrix(
-            masks[part],
+            center_crop(split.masks[part], height, width),
             logits.argmax(axis=-1),
             split.num_classes,
             split.ignore_index,

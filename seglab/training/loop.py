@@ -14,7 +14,7 @@ from seglab import device, metrics
 from seglab.data import Dataset
 from seglab.metrics import confusion_matrix
 from seglab.progress import Display, Mode, show
-from seglab.training.batches import Augmentation, Batches
+from seglab.training.batches import Augmentation, Batches, Sampling
 from seglab.training.checks import (
     check_augment,
     check_dataset,
@@ -41,6 +41,7 @@ def fit(
     optimizer: keras.optimizers.Optimizer | None = None,
     loss: keras.losses.Loss | None = None,
     augment: Augmentation | None = None,
+    sampling: Sampling = "uniform",
     seed: int = 0,
     mixed_precision: bool | str = "auto",
     jit_compile: bool | str = "auto",
@@ -78,6 +79,9 @@ def fit(
     augment : callable, optional
         ``augment(images, masks, rng)`` returns a varied batch; see
         `seglab.data.Augment`.
+    sampling : {"uniform", "balanced"}, default "uniform"
+        Show every image once an epoch, or as many images drawn so that rare classes
+        are seen as often as frequent ones; see `seglab.training.batches.Batches`.
     seed : int, default 0
         Of the order of the images and of the augmentation. What else is random, the
         first weights and dropout, was seeded when the model was built; global
@@ -139,7 +143,12 @@ def fit(
     with computing_in(model, policy), show(progress) as display:
         model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile)
         batches = Batches(
-            dataset.train, batch_size, size=size, augment=augment, seed=seed
+            dataset.train,
+            batch_size,
+            size=size,
+            augment=augment,
+            seed=seed,
+            sampling=sampling,
         )
         watch = _Watch(dataset, epochs, batches, display)
         interrupted = False
@@ -164,7 +173,6 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self.val, self.classes = dataset.val, dataset.classes
         self.epochs, self.batches, self.display = epochs, batches, display
-        self.masks = center_crop(dataset.val.masks, *batches.size)  # (N, H', W')
         self.loss: list[float] = []
         self.val_loss: list[float] = []
         self.val_iou: list[NDArray[np.float64]] = []
@@ -223,7 +231,7 @@ class _Watch(keras.callbacks.Callback):
         for part, logits in stream_logits(
             self.model, self.val.images, self.batches.batch_size
         ):
-            masks = self.masks[part]
+            masks = center_crop(self.val.masks[part], *self.batches.size)
             mean = self.model.compute_loss(y=masks, y_pred=logits, training=False)
             total += float(mean) * len(masks)
             matrix += confusion_matrix(
