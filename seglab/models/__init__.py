@@ -12,6 +12,7 @@ from seglab import device
 
 device.prepare()  # before Keras: it says what to install if the backend is missing
 
+from seglab.models.segnet import segnet  # noqa: E402
 from seglab.models.unet import unet  # noqa: E402
 
-__all__ = ["unet"]
+__all__ = ["segnet", "unet"]
