@@ -1,4 +1,4 @@
-"""The machine: which backend and accelerator there are, seeds, and determinism.
+"""The machine: its backend and accelerators, one or several; seeds and determinism.
 
 Keras runs on TensorFlow, JAX or PyTorch. All that the course needs to know about
 the one in use, and cannot ask Keras, is asked here: this is the only file that
@@ -13,6 +13,8 @@ import importlib.util
 import json
 import os
 import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,6 +237,171 @@ def accelerator() -> Accelerator:
     backend = keras.backend.backend()
     find = {"tensorflow": _find_tensorflow, "jax": _find_jax, "torch": _find_torch}
     return find[backend](importlib.import_module(backend))
+
+
+@contextmanager
+def distribute(devices: Sequence[str] | None = None) -> Iterator[int]:
+    """Share the work on each batch among several devices, and several hosts.
+
+    Build the model and call `seglab.training.fit` inside::
+
+        with device.distribute():
+            model = models.unet(data.image_shape, data.num_classes)
+            fit(model, data, epochs=20, batch_size=64)
+
+    Each device holds the whole model and takes an equal part of every batch; the
+    gradients are averaged, so that a step is what it would be on one device, up to
+    rounding. `batch_size` is that of the whole batch and a multiple of the number of
+    devices. Only the training steps are shared: every device computes the whole
+    validation.
+
+    * **TensorFlow**: `tf.distribute.MirroredStrategy`, the devices of one host. Two
+      things are taken over each device's part, not the whole batch: the mean and
+      variance of batch normalization (unless made with ``synchronized=True``), and the
+      mean over the pixels that are not ignored. Keras 3 cannot train on several hosts
+      with TensorFlow (keras-team/keras, issue 20585).
+    * **JAX**: `keras.distribution.DataParallel`; both are taken over the whole batch.
+      On several hosts, run the same program on each, with three environment variables:
+      ``KERAS_DISTRIBUTION_JOB_ADDRESSES`` (``10.0.0.1:1234``, the first host's address
+      and a free port), ``KERAS_DISTRIBUTION_NUM_PROCESSES`` (how many hosts) and
+      ``KERAS_DISTRIBUTION_PROCESS_ID`` (0 on the first, 1 on the next), and call this
+      before anything is computed, `set_seed` included. Each host loads the same data.
+    * **PyTorch**: one device; Keras has no distribution there.
+
+    Tested on virtual devices of one machine, and for several hosts on two processes of
+    one machine; not on a cluster.
+
+    Parameters
+    ----------
+    devices : sequence of str, optional
+        Such as ``["gpu:0", "gpu:1"]``. Default: all accelerators, or else the CPU.
+
+    Yields
+    ------
+    int
+        Devices that share a batch, on all hosts together. With one there is nothing to
+        share, and nothing is changed.
+
+    Raises
+    ------
+    NotImplementedError
+        When the backend cannot share work among these devices or hosts.
+
+    Examples
+    --------
+    >>> with distribute() as devices:
+    ...     devices >= 1
+    True
+    """
+    prepare()
+    import keras
+
+    backend = keras.backend.backend()
+    scope = {
+        "tensorflow": _distribute_tensorflow,
+        "jax": _distribute_jax,
+        "torch": _distribute_torch,
+    }[backend]
+    with scope(devices) as count:
+        yield count
+
+
+@contextmanager
+def shared_by(model: Any) -> Iterator[int]:
+    """Go where a model was built: into its distribution, if it has one.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built inside `distribute`, or a distribution of Keras or TensorFlow, or not.
+
+    Yields
+    ------
+    int
+        Devices that share each batch in training.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        strategy = model.distribute_strategy  # without one: TensorFlow's default
+        with strategy.scope():
+            yield int(strategy.num_replicas_in_sync)
+        return
+    found = keras.distribution.distribution()
+    if found is None:
+        yield 1
+        return
+    mesh = found.device_mesh
+    yield int(mesh.shape[mesh.axis_names.index(found.batch_dim_name)])
+
+
+def host() -> tuple[int, int]:
+    """Tell which of the hosts that train together this is, and how many there are.
+
+    Returns
+    -------
+    index, count : int
+        ``(0, 1)`` on a single machine.
+
+    Examples
+    --------
+    >>> host()
+    (0, 1)
+    """
+    import keras
+
+    if keras.backend.backend() != "jax" or keras.distribution.distribution() is None:
+        return 0, 1
+    jax = importlib.import_module("jax")
+    return int(jax.process_index()), int(jax.process_count())
+
+
+@contextmanager
+def _distribute_tensorflow(devices: Sequence[str] | None) -> Iterator[int]:
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    if len(cluster.get("worker", [])) > 1:
+        raise NotImplementedError(
+            "TF_CONFIG names several hosts, and Keras 3 cannot train on several hosts "
+            "with TensorFlow. Set KERAS_BACKEND=jax: see seglab.device.distribute."
+        )
+    tf = importlib.import_module("tensorflow")
+    if devices is None:
+        devices = [d.name for d in tf.config.list_logical_devices("GPU")]
+        if len(devices) < 2:
+            yield 1
+            return
+    strategy = tf.distribute.MirroredStrategy(list(devices))
+    with strategy.scope():
+        yield int(strategy.num_replicas_in_sync)
+
+
+@contextmanager
+def _distribute_jax(devices: Sequence[str] | None) -> Iterator[int]:
+    import keras
+
+    if int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", "1")) > 1:
+        keras.distribution.initialize()
+    if devices is None:
+        devices = keras.distribution.list_devices()  # of all hosts
+        if len(devices) < 2:
+            yield 1
+            return
+    # seglab.training gives each host its part of a batch itself.
+    data_parallel = keras.distribution.DataParallel(
+        devices=list(devices), auto_shard_dataset=False
+    )
+    with data_parallel.scope():
+        yield len(devices)
+
+
+@contextmanager
+def _distribute_torch(devices: Sequence[str] | None) -> Iterator[int]:
+    if len(accelerator().names if devices is None else devices) > 1:
+        raise NotImplementedError(
+            "Keras trains on one device with PyTorch. Set KERAS_BACKEND to jax or "
+            "tensorflow to share the work among several."
+        )
+    yield 1
 
 
 def report() -> dict[str, Any]:

@@ -9,8 +9,18 @@ from seglab import device
 
 device.prepare()  # before Keras: it says what to install if the backend is missing
 
+from seglab.training import schedules  # noqa: E402
+from seglab.training.checkpoint import CheckpointError  # noqa: E402
 from seglab.training.evaluation import evaluate  # noqa: E402
 from seglab.training.history import History  # noqa: E402
-from seglab.training.loop import DivergedError, fit  # noqa: E402
+from seglab.training.loop import fit  # noqa: E402
+from seglab.training.watch import DivergedError  # noqa: E402
 
-__all__ = ["DivergedError", "History", "evaluate", "fit"]
+__all__ = [
+    "CheckpointError",
+    "DivergedError",
+    "History",
+    "evaluate",
+    "fit",
+    "schedules",
+]

@@ -90,6 +90,32 @@ def check_logits(model: keras.Model) -> None:
         )
 
 
+def check_loss(loss: Any, dataset: Dataset) -> None:
+    """Check that a loss leaves out the pixels that the data set says to leave out.
+
+    Parameters
+    ----------
+    loss : keras.losses.Loss or callable
+        One with an attribute `ignore_index`, or Keras's `ignore_class`, is checked.
+    dataset : Dataset
+        To train on.
+
+    Raises
+    ------
+    ValueError
+        When the two labels differ.
+    """
+    for name in ("ignore_index", "ignore_class"):
+        label = getattr(loss, name, dataset.ignore_index)
+        if label != dataset.ignore_index:
+            raise ValueError(
+                f"the loss has {name}={label}, and in {dataset.name} the label of "
+                f"ignored pixels is {dataset.ignore_index}. The loss would learn from "
+                "other pixels than the metrics count: make it with "
+                f"{name}=dataset.ignore_index."
+            )
+
+
 def check_dataset(dataset: Dataset, height: int, width: int) -> None:
     """Check that there is something to learn from, and to validate on.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,11 @@ class History:
         Wall-clock time of all epochs with their validation.
     interrupted : bool
         Whether the training was stopped by hand before its last epoch.
+    stopped_early : bool
+        Whether it ended before its last epoch because `patience` ran out, or because
+        a callback asked for it.
+    learning_rate : list of float
+        At the end of each epoch; empty where it was not recorded.
 
     Examples
     --------
@@ -61,6 +67,8 @@ class History:
     best_epoch: int
     seconds: float
     interrupted: bool = False
+    stopped_early: bool = False
+    learning_rate: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Count the epochs that were finished."""
@@ -82,27 +90,38 @@ class History:
         Returns
         -------
         str
-            The text: columns ``epoch`` (from 0), ``loss``, ``val_loss``,
-            ``mean_iou`` and ``iou_NAME`` of each class. NaN is an empty field.
+            The text: columns ``epoch`` (from 0), ``loss``, ``val_loss``, ``mean_iou``,
+            ``iou_NAME`` of each class, and ``learning_rate`` where it was recorded.
+            NaN is an empty field.
         """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        names = (f"iou_{name}" for name in self.classes)
-        writer.writerow(["epoch", "loss", "val_loss", "mean_iou", *names])
-        table = np.column_stack(
-            [self.loss, self.val_loss, self.mean_iou, self.val_iou]
-        )  # (epochs, 3 + C)
-        for epoch, row in enumerate(table):
-            # 6 digits: more are noise, and differ from machine to machine.
-            numbers = ("" if np.isnan(value) else f"{value:.6g}" for value in row)
-            writer.writerow([epoch, *numbers])
+        writer.writerows(self.rows())
         if path is not None:
             Path(path).write_text(text.getvalue(), encoding="utf-8")
         return text.getvalue()
 
+    def rows(self) -> Iterator[list[str | int]]:
+        """Give the rows of `to_csv`: the names of the columns, then each epoch's."""
+        names = [f"iou_{name}" for name in self.classes]
+        rates = ["learning_rate"] * (len(self.learning_rate) == len(self))
+        yield ["epoch", "loss", "val_loss", "mean_iou", *names, *rates]
+        mean_iou = self.mean_iou
+        for epoch in range(len(self)):
+            values = [
+                self.loss[epoch],
+                self.val_loss[epoch],
+                mean_iou[epoch],
+                *self.val_iou[epoch],
+                *self.learning_rate[epoch : epoch + 1],
+            ]
+            # 6 digits: more are noise, and differ from machine to machine.
+            yield [epoch, *("" if np.isnan(v) else f"{v:.6g}" for v in values)]
+
     def __repr__(self) -> str:
         epochs = f"{len(self)} epoch{'s' * (len(self) != 1)}"
         stopped = ", interrupted" if self.interrupted else ""
+        stopped += ", stopped early" if self.stopped_early else ""
         scores = ", ".join(
             f"{name} {value:.2f}"
             for name, value in zip(

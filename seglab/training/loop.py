@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
-from seglab import device, metrics
+from seglab import device
 from seglab.data import Dataset
-from seglab.metrics import confusion_matrix
-from seglab.progress import Display, Mode, show
+from seglab.progress import Mode, show
+from seglab.training import schedules
 from seglab.training.batches import Augmentation, Batches, Sampling
+from seglab.training.checkpoint import Checkpoint, describe
 from seglab.training.checks import (
     check_augment,
     check_dataset,
     check_logits,
+    check_loss,
     check_model,
 )
-from seglab.training.crop import center_crop
-from seglab.training.evaluation import stream_logits
 from seglab.training.history import History
+from seglab.training.hosts import HostShare
+from seglab.training.logs import CsvLog, TensorBoardLog
 from seglab.training.precision import choose_policy, computing_in
-
-
-class DivergedError(ValueError):
-    """The loss became NaN or infinite: the settings do not train this model."""
+from seglab.training.watch import Watch
 
 
 def fit(
@@ -37,12 +34,19 @@ def fit(
     *,
     epochs: int,
     batch_size: int = 16,
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 3e-3,
+    learning_rate: float
+    | schedules.Schedule
+    | keras.optimizers.schedules.LearningRateSchedule = 3e-3,
     optimizer: keras.optimizers.Optimizer | None = None,
     loss: keras.losses.Loss | None = None,
     augment: Augmentation | None = None,
     sampling: Sampling = "uniform",
     seed: int = 0,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    log: str | Path | None = None,
+    tensorboard: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     mixed_precision: bool | str = "auto",
     jit_compile: bool | str = "auto",
     progress: Mode = True,
@@ -68,11 +72,14 @@ def fit(
         Images in a step. The last batch of an epoch is filled up with images from its
         start, so that all have one size.
     learning_rate : float or schedule, default 0.003
-        Of the Adam optimizer; not used when `optimizer` is given. Three times Adam's
-        usual: a few hundred steps is all that a laptop's minute allows. Take 0.001 or
-        less for a long training or a pretrained network.
+        Of the Adam optimizer. Three times Adam's usual: a few hundred steps is all that
+        a laptop's minute allows. Take 0.001 or less for a long training or a pretrained
+        network. A schedule of `seglab.training.schedules`, such as
+        ``schedules.Cosine(3e-3)``, is stretched over the whole training; one of Keras
+        counts steps.
     optimizer : keras.optimizers.Optimizer, optional
-        Instead of Adam.
+        Instead of Adam. It has its own learning rate, and `learning_rate` is used only
+        if it is a schedule of `seglab.training.schedules`.
     loss : keras.losses.Loss, optional
         Of masks (N, H, W) and logits (N, H, W, C). Default: the mean cross-entropy of
         the pixels that are not ignored.
@@ -86,6 +93,26 @@ def fit(
         Of the order of the images and of the augmentation. What else is random, the
         first weights and dropout, was seeded when the model was built; global
         generators are not seeded anew.
+    patience : int, optional
+        Stop when the mean IoU on the validation images has not risen for so many
+        epochs. Default: train all epochs.
+    checkpoint : str or Path, optional
+        A folder in which the state is kept after each epoch. The same call goes on
+        from there, exactly: a training that was killed and called again ends with the
+        weights of one that was not, to the bit where the backend repeats its results
+        (on a CPU it does). Only `epochs`, if `learning_rate` is no schedule that is
+        stretched over them, and `patience` may differ between the two calls. Once all
+        epochs are trained, the call gives their result. What `callbacks` remember is
+        not kept.
+    log : str or Path, optional
+        A CSV file that grows by a line each epoch, with the columns of
+        `History.to_csv`. One that is there is replaced.
+    tensorboard : str or Path, optional
+        A folder for TensorBoard, which must be installed; a new one for each training.
+    callbacks : sequence of keras.callbacks.Callback, optional
+        Of your own. The logs that they get at the end of an epoch hold ``loss``,
+        ``val_loss``, ``val_mean_iou``, ``val_iou_NAME`` of each class, and
+        ``learning_rate``.
     mixed_precision : "auto", bool or str, default "auto"
         Compute in half precision. "auto": bfloat16 or float16 on a GPU that is made
         for it (`seglab.device.Accelerator.precision`), float32 elsewhere. The model
@@ -105,7 +132,9 @@ def fit(
     Raises
     ------
     ValueError
-        When model and data do not fit together, or an argument is out of range.
+        When model, data and loss do not fit together, or an argument is out of range.
+    CheckpointError
+        When the checkpoint is damaged, or of a training with other settings.
     DivergedError
         When the loss becomes NaN. The best weights so far are put back first.
 
@@ -121,7 +150,10 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
+    counts = {"epochs": epochs, "batch_size": batch_size}
+    if patience is not None:
+        counts["patience"] = patience
+    for name, value in counts.items():
         if value != int(value) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be an integer, 1 or more.")
     size = check_model(model, dataset.train)
@@ -133,133 +165,104 @@ def fit(
         loss = keras.losses.SparseCategoricalCrossentropy(
             from_logits=True, ignore_class=dataset.ignore_index
         )
-    if optimizer is None:
-        optimizer = keras.optimizers.Adam(learning_rate)
+    check_loss(loss, dataset)
+    batches = Batches(
+        dataset.train,
+        batch_size,
+        size=size,
+        augment=augment,
+        seed=seed,
+        sampling=sampling,
+    )
     here = device.accelerator()
     policy = choose_policy(mixed_precision, here)
-    if jit_compile == "auto":
-        jit_compile = here.jit_compile
+    index, hosts = device.host()
 
-    with computing_in(model, policy), show(progress) as display:
-        model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile)
-        batches = Batches(
-            dataset.train,
-            batch_size,
-            size=size,
-            augment=augment,
-            seed=seed,
-            sampling=sampling,
-        )
-        watch = _Watch(dataset, epochs, batches, display)
-        interrupted = False
-        try:
-            model.fit(batches, epochs=epochs, verbose=0, callbacks=[watch])
-        except KeyboardInterrupt:
-            if not watch.loss:
-                raise  # nothing to keep
-            interrupted = True
-        finally:
-            if watch.best_weights is not None:
-                model.set_weights(watch.best_weights)
+    with device.shared_by(model) as devices:
+        _check_shares(batches.batch_size, devices)
+        if jit_compile == "auto":  # Keras does not compile what TensorFlow distributes
+            alone = devices == 1 or here.backend != "tensorflow"
+            jit_compile = here.jit_compile and alone
+        optimizer = _bind(optimizer, learning_rate, epochs * batches.num_batches)
+        keeper = None
+        if checkpoint is not None:
+            settings = {
+                "batch_size": batches.batch_size,
+                "seed": seed,
+                "sampling": sampling,
+                "augment": augment,
+                "loss": loss,
+                "optimizer": optimizer,
+                "mixed_precision": policy,
+            }
+            keeper = Checkpoint(Path(checkpoint), describe(model, dataset, settings))
+
+        first = index == 0  # of several hosts, one writes and speaks
+        with (
+            computing_in(model, policy),
+            show(progress if first else False) as display,
+        ):
+            model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile)
+            watch = Watch(
+                dataset,
+                epochs,
+                batches,
+                display,
+                patience=patience,
+                shares=devices if here.backend == "tensorflow" else 1,
+            )
+            if keeper is not None:
+                keeper.resume(watch, model)
+            called = [watch, *callbacks]
+            if first and log is not None:
+                called.append(CsvLog(Path(log), watch))
+            if first and tensorboard is not None:
+                called.append(TensorBoardLog(Path(tensorboard)))
+            if first and keeper is not None:
+                called.append(keeper)  # the last: what the others change is kept
+            interrupted = False
+            try:
+                if not watch.finished:
+                    model.fit(
+                        batches if hosts == 1 else HostShare(batches, index, hosts),
+                        epochs=epochs,
+                        initial_epoch=len(watch.loss),
+                        verbose=0,
+                        callbacks=called,
+                    )
+            except KeyboardInterrupt:
+                if not watch.loss:
+                    raise  # nothing to keep
+                interrupted = True
+            finally:
+                if watch.best_weights is not None:
+                    model.set_weights(watch.best_weights)
     return watch.history(interrupted)
 
 
-class _Watch(keras.callbacks.Callback):
-    """Measure after each epoch, remember the best weights, and say how it goes."""
-
-    def __init__(
-        self, dataset: Dataset, epochs: int, batches: Batches, display: Display
-    ) -> None:
-        super().__init__()
-        self.val, self.classes = dataset.val, dataset.classes
-        self.epochs, self.batches, self.display = epochs, batches, display
-        self.loss: list[float] = []
-        self.val_loss: list[float] = []
-        self.val_iou: list[NDArray[np.float64]] = []
-        self.best_epoch, self.best_iou = 0, -math.inf
-        self.best_weights: list[NDArray[Any]] | None = None
-        self.started = time.perf_counter()
-        self.seconds = 0.0
-        self.summary = ""
-
-    # Not on_train_batch_end: that would make Keras fetch the loss after each step, and
-    # an accelerator wait for it.
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self.display.due():
-            done, steps = len(self.loss), self.batches.num_batches
-            self.display.update(
-                (done + batch / steps) / self.epochs,
-                f"epoch {done + 1}/{self.epochs}, step {batch + 1}/{steps}"
-                + (f" · so far {self.summary}" if self.summary else ""),
-            )
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        train_loss = float(logs["loss"])
-        if not math.isfinite(train_loss):
-            raise DivergedError(self._diverged(epoch, train_loss))
-        val_loss, iou = self._validate()
-        self.loss.append(train_loss)
-        self.val_loss.append(val_loss)
-        self.val_iou.append(iou)
-        mean = float(metrics.overlap.nan_mean(iou))
-        if mean > self.best_iou:
-            self.best_epoch, self.best_iou = epoch, mean
-            self.best_weights = self.model.get_weights()
-        self.seconds = time.perf_counter() - self.started
-        shown = f"{train_loss:.2f}" if train_loss < 100 else f"{train_loss:.1e}"
-        self.summary = f"loss {shown} · val IoU {_spell(self.classes, iou)}"
-        self.display.step(
-            (epoch + 1) / self.epochs,
-            f"epoch {epoch + 1}/{self.epochs} · {self.summary} · {self.seconds:.0f} s",
-        )
-
-    def history(self, interrupted: bool) -> History:
-        return History(
-            self.classes,
-            self.loss,
-            self.val_loss,
-            np.array(self.val_iou),  # (epochs, C)
-            self.best_epoch,
-            self.seconds,
-            interrupted,
-        )
-
-    def _validate(self) -> tuple[float, NDArray[np.float64]]:
-        """Take loss and IoU from one pass over the validation images."""
-        C = self.val.num_classes
-        total, matrix = 0.0, np.zeros((C, C), np.int64)
-        for part, logits in stream_logits(
-            self.model, self.val.images, self.batches.batch_size
-        ):
-            masks = center_crop(self.val.masks[part], *self.batches.size)
-            mean = self.model.compute_loss(y=masks, y_pred=logits, training=False)
-            total += float(mean) * len(masks)
-            matrix += confusion_matrix(
-                masks, logits.argmax(axis=-1), C, self.val.ignore_index
-            )
-        return total / len(self.val), metrics.iou(matrix)
-
-    def _diverged(self, epoch: int, loss: float) -> str:
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        kept = (
-            f" The weights of epoch {self.best_epoch + 1}, the best so far, are back "
-            "in the model."
-            if self.best_weights is not None
-            else ""
-        )
-        return (
-            f"the loss became {loss} in epoch {epoch + 1} of {self.epochs}. The usual "
-            f"cause is too large a learning rate (it is {rate:.2g}): try a tenth of "
-            f"it. Others: a loss that divides by zero or takes log(0).{kept}"
+def _check_shares(batch_size: int, devices: int) -> None:
+    if batch_size % devices:
+        raise ValueError(
+            f"a batch has {batch_size} images, and {devices} devices take equal parts "
+            f"of it: batch_size must be a multiple of {devices}, and no more than the "
+            "training images."
         )
 
 
-def _spell(classes: tuple[str, ...], iou: NDArray[np.float64]) -> str:
-    """Spell the IoU of each class in a line; of many, the mean and the worst."""
-    if len(classes) <= 4:
-        return ", ".join(f"{c} {v:.2f}" for c, v in zip(classes, iou, strict=True))
-    mean = f"mean {float(metrics.overlap.nan_mean(iou)):.2f}"
-    if np.isnan(iou).all():
-        return mean
-    worst = int(np.nanargmin(iou))
-    return f"{mean}, lowest {classes[worst]} {iou[worst]:.2f}"
+def _bind(
+    optimizer: keras.optimizers.Optimizer | None, learning_rate: Any, steps: int
+) -> keras.optimizers.Optimizer:
+    """Give the optimizer a schedule that knows how many steps there are."""
+    if not isinstance(learning_rate, schedules.Schedule):
+        return keras.optimizers.Adam(learning_rate) if optimizer is None else optimizer
+    rate = schedules.OverSteps(learning_rate, steps)
+    if optimizer is None:
+        return keras.optimizers.Adam(rate)
+    taken = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    if taken:
+        raise ValueError(
+            f"the optimizer has taken {taken} steps already, and the schedule "
+            f"{learning_rate!r} begins at its first. Make a new optimizer."
+        )
+    optimizer.learning_rate = rate
+    return optimizer

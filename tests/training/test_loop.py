@@ -13,7 +13,7 @@ from seglab.data import Augment
 from seglab.device import Accelerator
 from seglab.models import unet
 from seglab.training import DivergedError, History, evaluate, fit
-from seglab.training.loop import _spell
+from seglab.training.watch import Watch, _spell
 from seglab.training.precision import choose_policy, computing_in
 
 
@@ -150,7 +150,7 @@ def test_a_loss_that_becomes_nan_stops_the_training(make_model, dataset):
 @pytest.mark.backends
 def test_an_interrupt_keeps_the_best_so_far(make_model, dataset, monkeypatch):
     def stop_in_epoch(number):
-        original = fit.__globals__["_Watch"].on_train_batch_begin
+        original = Watch.on_train_batch_begin
 
         def on_train_batch_begin(self, batch, logs=None):
             if len(self.loss) == number and batch == 2:
@@ -159,7 +159,7 @@ def test_an_interrupt_keeps_the_best_so_far(make_model, dataset, monkeypatch):
 
         return on_train_batch_begin
 
-    watch = fit.__globals__["_Watch"]
+    watch = Watch
     model = make_model()
     with monkeypatch.context() as patch:
         patch.setattr(watch, "on_train_batch_begin", stop_in_epoch(2))
