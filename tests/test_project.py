@@ -224,7 +224,7 @@ def test_import_loads_no_backend_and_is_quick():
     assert float(seconds) < 0.3
 
 
-@pytest.mark.parametrize("module", ["data", "metrics", "plots", "cli"])
+@pytest.mark.parametrize("module", ["data", "metrics", "plots", "cli", "inference"])
 def test_light_modules_import_no_backend(module):
     code = f"import sys, seglab.{module}; print('keras' in sys.modules)"
     out = subprocess.run(
