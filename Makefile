@@ -33,7 +33,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 REPO ?=
 export SEGLAB_REPO := $(REPO)
 
-.PHONY: help setup book test unit nbval lab notebooks lint wheel-test backends lock clean
+.PHONY: help setup book test unit nbval lab notebooks lint wheel-test backends peers bench lock clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,12 @@ wheel-test: $(STAMP)  ## build the wheel and use it in a fresh environment
 
 backends: $(STAMP)  ## the backend tests on JAX and on PyTorch, each in an environment of its own
 	$(PY) tests/backends/run.py jax torch
+
+peers: $(STAMP)  ## seglab's metrics and losses beside other libraries', where they differ and why
+	$(PY) tests/environments.py peers -m pytest tests/peers
+
+bench: $(STAMP)  ## time seglab beside other libraries and fill the tables in benchmarks/README.md
+	$(PY) tests/environments.py peers benchmarks/run.py
 
 lock: $(STAMP)  ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --fork-strategy fewest --no-annotate --upgrade \
