@@ -17,7 +17,7 @@ import seglab
 from seglab import data
 from seglab.cli import app
 from seglab.cli.options import parse_pairs, parse_size
-from seglab.cli.predict import compute_logits, model_size, prepare
+from seglab.cli.predict import model_size, prepare
 from seglab.cli.run import Recipe, Run, stored_sizes, training_scale
 
 TINY = ("--width", 2, "--depth", 2, "--epochs", 2)
@@ -310,29 +310,33 @@ def test_predict_writes_masks_and_overlays(run, image, tmp_path):
     np.testing.assert_array_equal(rgb[clear], gray[clear][:, None].repeat(3, axis=1))
 
 
-def test_predict_labels_like_the_model(run):
+def test_predict_labels_like_the_model(run, tmp_path):
     # On a size that fits, padding must do nothing.
-    test = data.load("cells", count=12, size=32).test
-    model = Run.read(run).load_model()
-    expected = model.predict(test.images[:1], verbose=0)[0].argmax(-1)
-    logits = compute_logits(model, test.images[0], 4)
-    np.testing.assert_array_equal(logits.argmax(-1), expected)
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 32, 32), dtype=np.uint8)
+    for name, image in zip("ab", pixels, strict=True):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    succeed("predict", run, tmp_path, "--out", tmp_path / "out")
+    logits = Run.read(run).load_model().predict(pixels[..., None] / 255, verbose=0)
+    masks = [np.asarray(Image.open(tmp_path / f"out/{n}_mask.png")) for n in "ab"]
+    np.testing.assert_array_equal(masks, logits.argmax(-1))
 
 
-class Echo:
-    """A model whose logits are the pixels: the label is known everywhere."""
-
-    def predict_on_batch(self, images):
-        assert images.shape[1] % 8 == 0
-        assert images.shape[2] % 8 == 0
-        return np.concatenate([0.5 - images, images - 0.5], axis=-1)
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (1, 1), (3, 30), (9, 7), (16, 17)])
-def test_padding_is_cut_back_at_the_right_side(shape):
-    pixels = np.random.default_rng(0).random((*shape, 1)).astype(np.float32)
-    labels = compute_logits(Echo(), pixels, 8).argmax(-1)
-    np.testing.assert_array_equal(labels, pixels[..., 0] > 0.5)
+def test_predict_in_tiles_and_over_views(run, image, tmp_path):
+    for name, options in {
+        "whole": (),
+        "tiles": ("--tile", 16),
+        "views": ("--tta", "dihedral"),
+    }.items():
+        succeed("predict", run, image, "--out", tmp_path / name, *options)
+    whole, tiles, views = (
+        np.asarray(Image.open(tmp_path / name / "one_mask.png"))
+        for name in ("whole", "tiles", "views")
+    )
+    # Other surroundings, and others' votes, change some labels and not most.
+    assert 0 < (tiles != whole).mean() < 0.5
+    assert 0 < (views != whole).mean() < 0.5
+    message = fail("predict", run, image, "--out", tmp_path, "--tile", 30, code=1)
+    assert "it takes 28 and 32" in message
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from seglab.cli.run import Run
+
+
+class Views(StrEnum):
+    """What is averaged over at test time; each word must be true of the data."""
+
+    horizontal = "horizontal"
+    flips = "flips"
+    dihedral = "dihedral"
 
 
 def predict(
@@ -53,6 +62,22 @@ def predict(
             show_default="as in training",
         ),
     ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Predict tiles of N x N pixels, for images that do not fit in memory "
+            "whole.",
+            show_default="the whole image",
+        ),
+    ] = None,
+    tta: Annotated[
+        Views | None,
+        typer.Option(
+            help="Average over mirror images (horizontal: left and right; flips: both "
+            "axes) or also quarter turns (dihedral): takes 2, 4 or 8 times as long."
+        ),
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Segment images of any size: NAME_mask.png and NAME_overlay.png for each.
@@ -81,7 +106,7 @@ def predict(
                     f"{file} has the name of {taken[file.stem]}; its results would "
                     "take the same place. Predict it with another --out."
                 )
-            _predict_file(trained, model, file, folder, scale, force)
+            _predict_file(trained, model, file, folder, scale, tile, tta, force)
             taken[file.stem] = file
         except MISTAKES as error:  # the other images can still be segmented
             failed += 1
@@ -106,11 +131,19 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _predict_file(
-    run: Run, model: Any, file: Path, folder: Path, scale: float | None, force: bool
+    run: Run,
+    model: Any,
+    file: Path,
+    folder: Path,
+    scale: float | None,
+    tile: int | None,
+    tta: str | None,
+    force: bool,
 ) -> None:
     import numpy as np
     from PIL import Image
 
+    from seglab import inference
     from seglab.data import resize_images
     from seglab.plots import overlay
 
@@ -119,12 +152,12 @@ def _predict_file(
     for target in (mask_file, overlay_file):
         refuse_to_overwrite(target, force)
     picture, pixels = prepare(run, file, scale)
-    logits = compute_logits(model, pixels, run.multiple)  # (h, w, K)
-    if logits.shape[:2] != picture.shape[:2]:
+    scores = inference.predict(model, pixels, tile=tile, tta=tta)  # (h, w, K)
+    if scores.shape[:2] != picture.shape[:2]:
         # Scores may be interpolated, labels may not: so enlarge first, choose after.
         height, width = picture.shape[:2]
-        logits = resize_images(logits[None], (height, width))[0]
-    mask = logits.argmax(axis=-1)  # (H, W)
+        scores = resize_images(scores[None], (height, width))[0]
+    mask = scores.argmax(axis=-1)  # (H, W)
     Image.fromarray(mask.astype(np.uint8)).save(mask_file)
     painted = overlay(picture, mask, num_classes=len(run.classes))
     Image.fromarray(np.round(255 * painted).astype(np.uint8)).save(overlay_file)
@@ -190,20 +223,3 @@ def _channels(pixels: NDArray[Any], channels: int) -> NDArray[np.float32]:
     # Luma of ITU-R BT.601, with which Pillow makes gray of RGB too.
     luma = scaled @ np.array([0.299, 0.587, 0.114], np.float32)  # (H, W)
     return np.clip(luma, 0, 1)[..., None].astype(np.float32)
-
-
-def compute_logits(
-    model: Any, pixels: NDArray[np.float32], multiple: int
-) -> NDArray[np.float32]:
-    """Score every pixel of an image of any size, in one piece.
-
-    The image is extended at the bottom and on the right by its reflection, up to
-    the next size that the network takes, and the scores are cut back.
-    """
-    import numpy as np
-
-    height, width = pixels.shape[:2]
-    border = [(0, -height % multiple), (0, -width % multiple), (0, 0)]
-    padded = np.pad(pixels, border, mode="reflect")
-    logits = model.predict_on_batch(padded[None])[0]  # (h, w, K)
-    return np.asarray(logits, np.float32)[:height, :width]

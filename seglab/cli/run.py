@@ -115,11 +115,6 @@ class Run:
     versions: dict[str, Any]
     results: dict[str, Any]
 
-    @property
-    def multiple(self) -> int:
-        """Heights and widths that the model takes are multiples of this."""
-        return int(2 ** self.model["depth"])
-
     def write(self) -> None:
         """Write run.json."""
         record = {"format": FORMAT, **asdict(self)}
