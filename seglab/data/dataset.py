@@ -1,4 +1,4 @@
-"""Labeled images in memory: a Split is a stack of them, a Dataset is three splits.
+"""Labeled images: a Split is a stack of them, a Dataset is three splits.
 
 Everything in the course that reads, makes, trains on or draws data agrees on the
 conventions that `Split` checks when it is made: images are float32 in [0, 1],
@@ -10,10 +10,12 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from seglab.data.stream import StreamedArray, parts
 
 DEFAULT_IGNORE = 255
 """Label for ignored pixels where a data set has none yet (PASCAL VOC's choice)."""
@@ -49,6 +51,11 @@ class Split:
         One name per image, such as its file's stem.
     columns : dict of str to ndarray of shape (N,), optional
         Anything else known of each image, one value per image.
+
+    Notes
+    -----
+    The three arrays may stay on disk, as ``load(path, stream=True)`` leaves them: see
+    `seglab.data.stream.StreamedArray`. Their values were checked when they were loaded.
 
     Raises
     ------
@@ -89,11 +96,7 @@ class Split:
         _check_mask_values(self.masks, self.classes, self.ignore_index)
         if self.instances is not None:
             put("instances", _check_labels(self.instances, "instances", shape))
-            if self.instances.min(initial=0) < 0:
-                raise DataError(
-                    f"instances has the number {self.instances.min()}; objects are "
-                    "numbered from 1, and 0 means no object."
-                )
+            _check_instance_values(self.instances)
         put("names", tuple(self.names))
         if self.names and len(self.names) != len(self):
             raise DataError(
@@ -145,9 +148,9 @@ class Split:
         order = np.arange(len(self))[where]
         return replace(
             self,
-            images=self.images[where],
-            masks=self.masks[where],
-            instances=None if self.instances is None else self.instances[where],
+            images=_take(self.images, where),
+            masks=_take(self.masks, where),
+            instances=None if self.instances is None else _take(self.instances, where),
             names=tuple(self.names[i] for i in order) if self.names else (),
             columns={key: value[where] for key, value in self.columns.items()},
         )
@@ -176,13 +179,28 @@ class Split:
         >>> split.class_shares().round(2).tolist()
         [0.67, 0.33]
         """
-        labels = self.masks.ravel()  # (N * H * W,)
-        if self.ignore_index is not None:
-            labels = labels[labels != self.ignore_index]
-        counts = np.bincount(labels, minlength=self.num_classes)  # (num_classes,)
-        if labels.size == 0:
+        counts = self._count_pixels()
+        if not counts.any():
             return np.full(self.num_classes, np.nan)
-        return counts / labels.size
+        shares: NDArray[np.float64] = counts / counts.sum()
+        return shares
+
+    def _count_pixels(self) -> NDArray[np.int64]:
+        """Count the pixels of each class, (num_classes,)."""
+        masks: Any = self.masks
+        streamed = isinstance(masks, StreamedArray)
+        if streamed and masks.class_pixels is not None:
+            counts: NDArray[np.int64] = masks.class_pixels
+            return counts
+        counts = np.zeros(self.num_classes, np.int64)
+        for part in parts(masks):
+            labels = part.ravel()
+            if self.ignore_index is not None:
+                labels = labels[labels != self.ignore_index]
+            counts += np.bincount(labels, minlength=self.num_classes)
+        if streamed:  # reading all masks again would take as long again
+            masks.class_pixels = counts
+        return counts
 
     def __repr__(self) -> str:
         size = " × ".join(str(n) for n in self.image_shape)
@@ -413,11 +431,19 @@ class Dataset:
                 table[number] = remaining.index(target)
         dropped = [i for i, n in enumerate(self.classes) if into.get(n, n) is None]
 
-        def relabel(split: Split) -> Split:
-            masks = table[np.clip(split.masks, 0, self.num_classes - 1)]  # (N, H, W)
+        def new_labels(masks: NDArray[np.int32]) -> NDArray[np.int32]:
+            new = table[np.clip(masks, 0, self.num_classes - 1)]  # as masks
             if ignore is not None:
-                masks[np.isin(split.masks, [*dropped, ignore])] = ignore
-            return replace(split, masks=masks, classes=remaining, ignore_index=ignore)
+                new[np.isin(masks, [*dropped, ignore])] = ignore
+            return new
+
+        def relabel(split: Split) -> Split:
+            return replace(
+                split,
+                masks=_each(new_labels, split.masks),
+                classes=remaining,
+                ignore_index=ignore,
+            )
 
         return self._map_splits(relabel)
 
@@ -430,7 +456,9 @@ class Dataset:
         ----------
         fn : callable
             Takes the images of a split, (N, H, W, C) float32 in [0, 1], and
-            returns as many of the same height and width; C may change.
+            returns as many of the same height and width; C may change. Of images that
+            stay on disk it gets one at a time, whenever that one is read: it must
+            treat each image by itself.
 
         Returns
         -------
@@ -454,7 +482,25 @@ class Dataset:
         >>> data.map_images(lambda images: 1 - images).train.images.max().item()
         0.75
         """
-        return self._map_splits(lambda split: replace(split, images=fn(split.images)))
+
+        def apply_one(image: NDArray[np.float32]) -> NDArray[np.float32]:
+            new = _check_images(fn(image[None]))
+            if new.shape[:3] != (1, *image.shape[:2]):
+                raise DataError(
+                    f"the function made {new.shape} of images {image[None].shape}; it "
+                    "must keep their number, height and width."
+                )
+            one: NDArray[np.float32] = new[0]
+            return one
+
+        def apply(split: Split) -> Split:
+            images: Any = split.images
+            if not isinstance(images, StreamedArray):
+                return replace(split, images=fn(images))
+            shape = apply_one(images[0]).shape if len(split) else split.image_shape
+            return replace(split, images=cast(Any, images.map(apply_one, shape)))
+
+        return self._map_splits(apply)
 
     def _table(self) -> list[list[str]]:
         """Rows of the summary: a head, image counts, the share of each class."""
@@ -465,7 +511,8 @@ class Dataset:
             rows.append([name, *(_percent(share[number]) for share in shares)])
         if self.ignore_index is not None:
             ignored = [
-                np.mean(s.masks == s.ignore_index) if len(s) else np.nan for s in splits
+                1 - s._count_pixels().sum() / s.masks.size if len(s) else np.nan
+                for s in splits
             ]
             rows.append(["(ignored)", *(_percent(share) for share in ignored)])
         return rows
@@ -528,7 +575,22 @@ def _check_ignore(ignore_index: int | None, num_classes: int) -> int | None:
     return int(ignore_index)
 
 
-def _check_images(images: NDArray[Any]) -> NDArray[np.float32]:
+def _take(array: Any, where: slice | NDArray[Any]) -> Any:
+    """Select entries of an array; what is on disk stays there."""
+    return array.take(where) if isinstance(array, StreamedArray) else array[where]
+
+
+def _each(function: Callable[[Any], Any], array: Any) -> Any:
+    """Apply a function of labels; to what is on disk when it is read."""
+    if isinstance(array, StreamedArray):
+        return array.map(function)
+    return function(array)
+
+
+def _check_images(images: Any) -> NDArray[np.float32]:
+    if isinstance(images, StreamedArray):
+        # Checked when it was loaded.
+        return cast("NDArray[np.float32]", images)
     images = np.asarray(images)
     if images.ndim != 4:
         hint = " For gray images add an axis: images[..., None]."
@@ -553,13 +615,13 @@ def _check_images(images: NDArray[Any]) -> NDArray[np.float32]:
             f"images has values from {images.min():.4g} to {images.max():.4g}; they "
             "must lie in [0, 1]. Scale them, for example by the largest possible value."
         )
-    return images.astype(np.float32, copy=False)
+    checked: NDArray[np.float32] = images.astype(np.float32, copy=False)
+    return checked
 
 
-def _check_labels(
-    labels: NDArray[Any], name: str, shape: tuple[int, ...]
-) -> NDArray[np.int32]:
-    labels = np.asarray(labels)
+def _check_labels(labels: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    streamed = isinstance(labels, StreamedArray)
+    labels = labels if streamed else np.asarray(labels)
     if labels.shape != shape:
         hint = (
             " Take the last axis off: masks[..., 0]."
@@ -576,16 +638,21 @@ def _check_labels(
             "values are whole, use astype('int32'); fractions mean that a mask was "
             "resized with interpolation: use nearest neighbor."
         )
+    if streamed:
+        return cast("NDArray[np.int32]", labels)  # checked when it was loaded
     if labels.size and (
         labels.min() < np.iinfo(np.int32).min or labels.max() > np.iinfo(np.int32).max
     ):
         raise DataError(f"{name} has labels that do not fit into int32.")
-    return labels.astype(np.int32, copy=False)
+    checked: NDArray[np.int32] = labels.astype(np.int32, copy=False)
+    return checked
 
 
 def _check_mask_values(
-    masks: NDArray[np.int32], classes: tuple[str, ...], ignore_index: int | None
+    masks: Any, classes: tuple[str, ...], ignore_index: int | None
 ) -> None:
+    if isinstance(masks, StreamedArray):
+        return  # checked when it was loaded
     unknown = (masks < 0) | (masks >= len(classes))  # (N, H, W)
     if ignore_index is not None:
         unknown &= masks != ignore_index
@@ -605,6 +672,14 @@ def _check_mask_values(
         f"masks has labels {listed}, which are no class: the classes are 0 to "
         f"{len(classes) - 1} ({', '.join(classes)}).{hint}"
     )
+
+
+def _check_instance_values(instances: Any) -> None:
+    if not isinstance(instances, StreamedArray) and instances.min(initial=0) < 0:
+        raise DataError(
+            f"instances has the number {instances.min()}; objects are numbered from 1, "
+            "and 0 means no object."
+        )
 
 
 def _check_index(index: ArrayLike, length: int) -> NDArray[Any]:

@@ -21,10 +21,12 @@ import json
 import logging
 import os
 import shutil
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePath
@@ -38,13 +40,12 @@ from seglab.data._archive import Tree, listing, open_tree
 from seglab.data._decode import FORMATS, Size, read_image, read_instances, read_mask
 from seglab.data._simulation import SPLIT_NAMES, check_seed, check_size, split_sizes
 from seglab.data.dataset import DEFAULT_IGNORE, DataError, Dataset, Split
+from seglab.data.stream import MAX_MEMORY, StreamedArray
 from seglab.data.transforms import resize_masks
+from seglab.progress import show
 
 MAX_INFERRED_CLASSES = 64
 """Most classes that are guessed from labels: above, values are gray levels."""
-
-MAX_MEMORY = 2**33
-"""Most bytes that the images of a data set may take in memory: 8 GiB."""
 
 TEXTS = ("name", "title", "licence", "source", "attribution", "notes")
 """Keys of dataset.json that are read as text."""
@@ -68,14 +69,23 @@ class _Files:
 
 
 @dataclass(frozen=True)
+class _Facts:
+    """What must be known of every image before the first is used."""
+
+    shape: tuple[int, ...]  # of the image as read: (H, W) or (H, W, 3)
+    size: Size  # before resizing
+    labels: NDArray[np.int64]  # all labels of the mask before resizing
+    pixels: NDArray[np.int64]  # how many of each of these labels, after resizing
+
+
+@dataclass(frozen=True)
 class _Sample:
     """One image with its labels, read and resized."""
 
     image: NDArray[Any]  # (H, W) or (H, W, 3), uint8 or float32
     mask: NDArray[np.uint8]  # (H, W)
     instances: NDArray[np.int32] | None  # (H, W)
-    size: Size  # before resizing
-    labels: NDArray[np.int64]  # all labels of the mask before resizing
+    facts: _Facts
 
 
 def read_folder(
@@ -84,6 +94,7 @@ def read_folder(
     size: int | tuple[int, int] | None = None,
     count: int | None = None,
     seed: int = 0,
+    stream: bool = False,
 ) -> Dataset:
     """Read a data set from a folder or a zip.
 
@@ -107,11 +118,17 @@ def read_folder(
         random; a smaller count gives a part of a larger one's images.
     seed : int
         Seed of the random split and choice.
+    stream : bool, default False
+        Leave images and masks on disk and read those that are indexed, each time anew:
+        for data that do not fit into memory. Every file is still read once here, so
+        that what is wrong with one is said now and not in the third hour of training;
+        a file that has changed since is refused when it is read. A zip stays open.
 
     Returns
     -------
     Dataset
-        Images have three channels when any of them has color.
+        Images have three channels when any of them has color. With `stream` their
+        arrays are `seglab.data.stream.StreamedArray`, which give the same values.
 
     Raises
     ------
@@ -143,7 +160,8 @@ def read_folder(
         raise MissingDataError(
             f"there is no folder or zip at {str(path)!r} (from {Path.cwd()})."
         )
-    with open_tree(path) as root:
+    with ExitStack() as stack:
+        root = stack.enter_context(open_tree(path))
         said: list[str] = []
         card = _read_card(root)
         files = _pair(root)
@@ -151,15 +169,22 @@ def read_folder(
         names = _complete_splits(splits, tuple(files), seed, said)
         chosen = _choose(names, count, seed)
         order = [name for split in SPLIT_NAMES for name in chosen[split]]
-        samples = _read_samples(files, order, new_size)
-        labels = {name: samples[name].labels for name in order}
+        samples: dict[str, _Sample] = {}
+        if stream:
+            facts = _examine(files, order, new_size)
+        else:
+            samples = _read_samples(files, order, new_size)
+            facts = {name: sample.facts for name, sample in samples.items()}
+        labels = {name: facts[name].labels for name in order}
         if card.classes is None:  # the classes must not depend on the choice
-            rest = [name for name in files if name not in samples]
+            rest = [name for name in files if name not in facts]
             labels |= _read_labels(files, rest)
         classes, ignore = _check_labels(labels, card, said)
-    _check_sizes({name: samples[name].size for name in order}, new_size)
+        _check_sizes({name: facts[name].size for name in order}, new_size)
+        # A zip that is read again and again stays open as long as what holds this.
+        keep = stack.pop_all() if stream else None
 
-    color = [name for name in order if samples[name].image.ndim == 3]
+    color = [name for name in order if len(facts[name].shape) == 3]
     if color and len(color) < len(order):
         said.append(
             f"{len(order) - len(color)} of {len(order)} images are gray; all are given "
@@ -171,19 +196,33 @@ def read_folder(
     texts = {"name": path.stem} | card.texts
     texts["notes"] = " ".join(filter(None, (texts.get("notes"), *said)))
 
-    def stack(split: str) -> Split:
-        return _stack(
-            {name: samples[name] for name in chosen[split]},
-            channels=3 if color else 1,
+    channels = 3 if color else 1
+
+    def split(which: str) -> Split:
+        names = chosen[which]
+        if stream:
+            reader = _Reader(
+                [files[name] for name in names],
+                [facts[name] for name in names],
+                channels,
+                new_size,
+                keep,
+            )
+            arrays = reader.arrays(len(classes))
+        else:
+            arrays = _stack([samples[name] for name in names], channels)
+        return Split(
+            **arrays,
             classes=classes,
             ignore_index=ignore,
+            names=tuple(names),
             columns={
-                column: np.array([values[name] for name in chosen[split]])
+                column: np.array([values[name] for name in names])
                 for column, values in columns.items()
             },
         )
 
-    return Dataset(train=stack("train"), val=stack("val"), test=stack("test"), **texts)
+    return Dataset(train=split("train"), val=split("val"), test=split("test"), **texts)
 
 
 def save(dataset: Dataset, path: str | os.PathLike[str]) -> Path:
@@ -556,11 +595,23 @@ def _read_samples(
     if memory > MAX_MEMORY:
         raise DataError(
             f"{len(names)} images like the first would take {memory / 2**30:.1f} GiB "
-            f"of memory; at most {MAX_MEMORY / 2**30:.0f} are read. Pass size= for "
-            "smaller images or count= for fewer."
+            f"of memory; at most {MAX_MEMORY / 2**30:.0f} are read. Pass stream=True "
+            "to leave them on disk, size= for smaller images or count= for fewer."
         )
     rest = _gather(lambda name: _read_sample(files[name], size), names[1:])
     return dict(zip(names, [first, *rest], strict=True))
+
+
+def _examine(
+    files: dict[str, _Files], names: list[str], size: Size | None
+) -> dict[str, _Facts]:
+    """Read images with their masks, keep what must be known, and let them go."""
+
+    def read(name: str) -> _Facts:
+        return _read_sample(files[name], size).facts
+
+    found = _gather(read, names, "looking through the images")
+    return dict(zip(names, found, strict=True))
 
 
 def _read_sample(files: _Files, size: Size | None) -> _Sample:
@@ -577,7 +628,9 @@ def _read_sample(files: _Files, size: Size | None) -> _Sample:
         mask = resize_masks(mask[None], size)[0].astype(np.uint8)
         if instances is not None:
             instances = resize_masks(instances[None], size)[0].astype(np.int32)
-    return _Sample(image, mask, instances, original, labels)
+    pixels = np.bincount(mask.ravel(), minlength=256)[labels]
+    facts = _Facts(image.shape, original, labels, pixels)
+    return _Sample(image, mask, instances, facts)
 
 
 def _read_labels(
@@ -593,8 +646,11 @@ def _read_labels(
     return dict(zip(names, found, strict=True))
 
 
-def _gather(read: Callable[[str], T], names: list[str]) -> list[T]:
-    """Read in threads (decoders run beside each other), and report all failures."""
+def _gather(read: Callable[[str], T], names: list[str], doing: str = "") -> list[T]:
+    """Read in threads (decoders run beside each other), and report all failures.
+
+    With the words for what is `doing`, progress is shown if it takes long.
+    """
 
     def attempt(name: str) -> T | DataError:
         try:
@@ -602,8 +658,19 @@ def _gather(read: Callable[[str], T], names: list[str]) -> list[T]:
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(attempt, names))
+    with (
+        ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
+        ExitStack() as stack,
+    ):
+        results: list[T | DataError] = []
+        display, started = None, time.perf_counter()
+        for result in pool.map(attempt, names):
+            results.append(result)
+            if doing and display is None and time.perf_counter() - started > 2:
+                display = stack.enter_context(show())
+            if display is not None:
+                done = len(results)
+                display.update(done / len(names), f"{doing}: {done} of {len(names)}")
     errors = {
         name: result
         for name, result in zip(names, results, strict=True)
@@ -740,32 +807,92 @@ def _binary_recipe(threshold: int) -> str:
     )
 
 
-def _stack(
-    samples: dict[str, _Sample],
-    *,
-    channels: int,
-    classes: tuple[str, ...],
-    ignore_index: int | None,
-    columns: dict[str, NDArray[Any]],
-) -> Split:
+def _stack(samples: list[_Sample], channels: int) -> dict[str, Any]:
     """Put the samples of a split into arrays."""
-    height, width = next(iter(samples.values())).mask.shape
+    height, width = samples[0].mask.shape
     images = np.empty((len(samples), height, width, channels), np.float32)
-    for target, sample in zip(images, samples.values(), strict=True):
-        image = sample.image if sample.image.ndim == 3 else sample.image[..., None]
-        target[...] = image  # (H, W, 1) spreads over three channels
-        if image.dtype == np.uint8:
-            target /= 255
-    instances = [s.instances for s in samples.values() if s.instances is not None]
-    return Split(
-        images,
-        np.stack([sample.mask for sample in samples.values()]).astype(np.int32),
-        classes=classes,
-        ignore_index=ignore_index,
-        instances=np.stack(instances) if instances else None,
-        names=tuple(samples),
-        columns=columns,
-    )
+    for target, sample in zip(images, samples, strict=True):
+        _scale(sample.image, target)
+    instances = [s.instances for s in samples if s.instances is not None]
+    return {
+        "images": images,
+        "masks": np.stack([sample.mask for sample in samples]).astype(np.int32),
+        "instances": np.stack(instances) if instances else None,
+    }
+
+
+def _scale(image: NDArray[Any], target: NDArray[np.float32]) -> None:
+    """Write an image, (H, W) or (H, W, 3), as floats to `target`, (H, W, C)."""
+    target[...] = image if image.ndim == 3 else image[..., None]  # gray spreads over C
+    if image.dtype == np.uint8:
+        target /= 255
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Read images, masks and instances of a split by their number."""
+
+    files: list[_Files]
+    facts: list[_Facts]
+    channels: int
+    size: Size | None
+    keep: object  # what closes the zip when nobody reads any more
+
+    def arrays(self, num_classes: int) -> dict[str, Any]:
+        """Give arrays that read when they are indexed."""
+        height, width = self.facts[0].shape[:2]
+        length, plane = len(self.files), (height, width)
+        images = StreamedArray(
+            self.image, length, (*plane, self.channels), np.dtype(np.float32)
+        )
+        masks = StreamedArray(self.mask, length, plane, np.dtype(np.int32))
+        pixels = np.zeros(256, np.int64)  # of each label
+        for facts in self.facts:
+            pixels[facts.labels] += facts.pixels
+        masks.class_pixels = pixels[:num_classes]
+        instances = None
+        if self.files[0].instances is not None:
+            instances = StreamedArray(self.instances, length, plane, np.dtype(np.int32))
+        return {"images": images, "masks": masks, "instances": instances}
+
+    def image(self, i: int) -> NDArray[np.float32]:
+        """Read an image, (H, W, C)."""
+        file = self.files[i].image
+        pixels, original = read_image(file, _label("images", file), self.size)
+        self._check(i, "images", file, original, pixels.shape == self.facts[i].shape)
+        image = np.empty((*pixels.shape[:2], self.channels), np.float32)
+        _scale(pixels, image)
+        return image
+
+    def mask(self, i: int) -> NDArray[np.int32]:
+        """Read a mask, (H, W)."""
+        file = self.files[i].mask
+        mask = read_mask(file, _label("masks", file))
+        known = np.array_equal(_labels(mask), self.facts[i].labels)
+        self._check(i, "masks", file, mask.shape, known)
+        return self._resize(mask)
+
+    def instances(self, i: int) -> NDArray[np.int32]:
+        """Read the numbers of objects, (H, W)."""
+        file = self.files[i].instances
+        assert file is not None  # for all images or none: see _pair
+        numbers = read_instances(file, _label("instances", file))
+        self._check(i, "instances", file, numbers.shape, True)
+        return self._resize(numbers)
+
+    def _resize(self, labels: NDArray[Any]) -> NDArray[np.int32]:
+        if self.size is not None and self.size != labels.shape:
+            labels = resize_masks(labels[None], self.size)[0]
+        return labels.astype(np.int32, copy=False)
+
+    def _check(
+        self, i: int, folder: str, file: Tree, size: tuple[int, ...], same: bool
+    ) -> None:
+        if size != self.facts[i].size or not same:
+            raise DataError(
+                f"{_label(folder, file)} is not what it was when the data set was "
+                "loaded: its size, colors or labels have changed. Load it again."
+            )
 
 
 # --- writing -----------------------------------------------------------------
@@ -811,23 +938,21 @@ def _layout(dataset: Dataset) -> Iterator[tuple[str, bytes]]:
     yield "index.csv", table.getvalue().encode()
 
     for split_name, split in splits.items():
-        masks = split.masks
-        if ignore is not None and ignore != dataset.ignore_index:
-            masks = np.where(masks == dataset.ignore_index, ignore, masks)
         for i, name in enumerate(names[split_name]):
             pixels = np.rint(split.images[i] * 255).astype(np.uint8)
             yield (
                 f"images/{name}.png",
                 _png(pixels[..., 0] if channels == 1 else pixels),
             )
-            yield f"masks/{name}.png", _png(masks[i].astype(np.uint8))
+            mask = split.masks[i]
+            if ignore is not None and ignore != dataset.ignore_index:
+                mask = np.where(mask == dataset.ignore_index, ignore, mask)
+            yield f"masks/{name}.png", _png(mask.astype(np.uint8))
             if split.instances is not None:
-                if split.instances[i].max() > 65535:
+                numbers = split.instances[i]
+                if numbers.max() > 65535:
                     raise DataError(f"{name} has more than 65535 instances.")
-                yield (
-                    f"instances/{name}.png",
-                    _png(split.instances[i].astype(np.uint16)),
-                )
+                yield f"instances/{name}.png", _png(numbers.astype(np.uint16))
 
 
 def _file_names(splits: dict[str, Split]) -> dict[str, list[str]]:

@@ -234,6 +234,7 @@ def load(
     seed: int = 0,
     count: int | None = None,
     size: int | tuple[int, int] | None = None,
+    stream: bool = False,
     **options: Any,
 ) -> Dataset:
     """Load a data set: simulated, photographed, prepared, or your own.
@@ -251,6 +252,10 @@ def load(
     size : int or (int, int), optional
         Side in pixels, or (height, width). Simulated images are made, and others
         are resized, to this size; by default 64 for simulated ones.
+    stream : bool, default False
+        Of a set on disk: leave its images there, and read the ones that are used each
+        time anew, so that the set need not fit into memory. Training gives the same
+        results. See `seglab.data.folder.read_folder`.
     **options
         For simulated sets, what their functions take, such as ``difficulty``.
 
@@ -281,12 +286,20 @@ def load(
     """
     if _is_path(name_or_path):
         _refuse(options, f"a data set on disk ({os.fspath(name_or_path)!r})")
-        return read_folder(name_or_path, size=size, count=count, seed=seed)
+        return read_folder(
+            name_or_path, size=size, count=count, seed=seed, stream=stream
+        )
     known = card(str(name_or_path))
     if known.kind == "archive":
         _refuse(options, f"{known.name!r}")
         path = _fetch(known)
-        return read_folder(path, size=size, count=count, seed=seed)
+        return read_folder(path, size=size, count=count, seed=seed, stream=stream)
+    if stream:
+        raise TypeError(
+            f"{known.name} is made in memory, not read from disk: leave stream out. To "
+            f"stream it, write it first: load(save(load({known.name!r}), "
+            f"'{known.name}.zip'), stream=True)."
+        )
     make = _maker(known)
     accepted = tuple(inspect.signature(make).parameters)
     for option in options:
@@ -324,7 +337,7 @@ def _is_path(name_or_path: str | os.PathLike[str]) -> bool:
 def _refuse(options: dict[str, Any], what: str) -> None:
     if options:
         raise TypeError(
-            f"load of {what} takes seed, count and size, not "
+            f"load of {what} takes seed, count, size and stream, not "
             f"{', '.join(options)}: only the sets that need no file (cells, digits, "
             "coins) may have more options."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seglab.data import Split
+from seglab.data.stream import StreamedArray
 from seglab.training.crop import center_crop
 
 Augmentation = Callable[
@@ -26,7 +28,8 @@ class Batches(keras.utils.PyDataset):
     """The training images, in another order and another guise each epoch.
 
     What batch `i` of an epoch holds depends on the seed, the epoch and `i` alone: not
-    on the backend, nor on how far ahead it fetches.
+    on the backend, nor on how far ahead it fetches. Of images that stay on disk, the
+    next batch is read while the network works on this one.
 
     Parameters
     ----------
@@ -103,6 +106,8 @@ class Batches(keras.utils.PyDataset):
         self.images_of = _images_of(split, size) if sampling == "balanced" else None
         self.epoch = 0
         self._shuffle()
+        self._reader = ThreadPoolExecutor(max_workers=1)
+        self._ahead: dict[tuple[int, int], Future[Any]] = {}  # by epoch and batch
 
     @property
     def num_batches(self) -> int:
@@ -116,6 +121,19 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Give batch `index`: images (B, H, W, C) and masks (B, H', W')."""
+        images: Any = self.split.images
+        if not isinstance(images, StreamedArray):
+            return self._batch(index)
+        ahead = self._ahead.pop((self.epoch, index), None)
+        self._ahead.clear()
+        if index + 1 < self.num_batches:
+            # Keras's own workers would do, but they start before on_epoch_begin has
+            # drawn the epoch's order.
+            following = self._reader.submit(self._batch, index + 1)
+            self._ahead[self.epoch, index + 1] = following
+        return self._batch(index) if ahead is None else ahead.result()
+
+    def _batch(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         start = index * self.batch_size
         chosen = self.order[start : start + self.batch_size]
         images, masks = self.split.images[chosen], self.split.masks[chosen]

@@ -193,9 +193,11 @@ def test_a_path_with_nothing_there(path):
 def test_options_that_a_set_does_not_have(small, nowhere):
     with pytest.raises(TypeError, match=r"it takes count, .*Did you mean 'difficulty'"):
         load("cells", dificulty=0.3)
-    with pytest.raises(TypeError, match="'nuclei' takes seed, count and size, not"):
+    with pytest.raises(
+        TypeError, match="'nuclei' takes seed, count, size and stream, not"
+    ):
         load("nuclei", difficulty=0.3)
-    with pytest.raises(TypeError, match=r"on disk .* takes seed, count and size"):
+    with pytest.raises(TypeError, match=r"on disk .* takes seed, count, size and"):
         load(small(nowhere, "mine"), difficulty=0.3)
 
 

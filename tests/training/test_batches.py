@@ -1,12 +1,16 @@
 """What the network is fed."""
 
+import tracemalloc
+
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from seglab.data import Augment, Split
-from seglab.training import fit
+from seglab.data import Augment, Split, load
+from seglab.training import evaluate, fit
 from seglab.training.batches import Batches
 
 
@@ -204,6 +208,90 @@ def test_augmentation_does_not_depend_on_who_fetches_when():
         np.testing.assert_array_equal(y, y2)
     batches.on_epoch_begin()
     assert not np.array_equal(an_epoch(batches)[0][0], forward[0][0])
+
+
+# Images that stay on disk.
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory):
+    """100 RGB images of 128 x 128: 20 MB of floats, and 7 MB of masks."""
+    root = tmp_path_factory.mktemp("data") / "slopes"
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+    for i in range(100):
+        image = np.full((128, 128, 3), i, np.uint8)
+        image[..., 0] = np.arange(128) * 2
+        mask = (image[..., 0] > rng.integers(40, 200)).astype(np.uint8)
+        Image.fromarray(image).save(root / f"images/{i:02}.png", compress_level=1)
+        Image.fromarray(mask).save(root / f"masks/{i:02}.png", compress_level=1)
+    return root
+
+
+@pytest.mark.backends
+def test_training_from_disk_is_the_same_and_holds_a_few_images(on_disk):
+    def train(stream):
+        keras.utils.set_random_seed(0)
+        image = keras.Input((128, 128, 3))
+        model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
+        tracemalloc.start()
+        try:
+            data = load(on_disk, stream=stream)
+            history = fit(
+                model, data, epochs=2, batch_size=4, augment=Augment.dihedral()
+            )
+            report = evaluate(model, data.test, batch_size=4)
+            repr(data)
+            return (
+                (history.loss, history.val_loss, history.val_iou.tolist()),
+                report.confusions.tolist(),
+                [w.tolist() for w in model.get_weights()],
+                tracemalloc.get_traced_memory()[1],
+            )
+        finally:
+            tracemalloc.stop()
+
+    *results, peak = train(stream=True)
+    *expected, peak_in_memory = train(stream=False)
+    assert results == expected  # bit for bit
+    whole = 100 * 128 * 128 * (3 * 4 + 4)  # bytes
+    # A batch of 4 is 1 MB, and a few are on their way; Keras and the backend's
+    # tracing take some 7 MB of Python objects.
+    assert peak < whole / 2 < whole < peak_in_memory
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "balanced"])
+def test_reading_ahead_changes_nothing(on_disk, sampling):
+    memory, disk = (
+        Batches(
+            load(on_disk, count=20, size=16, stream=stream).train,
+            3,
+            size=(16, 16),
+            augment=Augment(noise=0.1),
+            sampling=sampling,
+        )
+        for stream in (False, True)
+    )
+    # In order, again, out of order, and into the next epoch halfway.
+    for index in (0, 1, 2, 2, 0, 3, None, 4, 0, None, None, 1, 2):
+        if index is None:
+            memory.on_epoch_begin()
+            disk.on_epoch_begin()
+            continue
+        for mine, its in zip(memory[index], disk[index], strict=True):
+            np.testing.assert_array_equal(mine, its)
+
+
+def test_the_next_batch_is_read_meanwhile(on_disk):
+    split = load(on_disk, count=20, size=16, stream=True).train
+    batches = Batches(split, 4, size=(16, 16))
+    batches[0]
+    (ahead,) = batches._ahead.values()
+    images, _ = ahead.result(timeout=60)
+    np.testing.assert_array_equal(images, split.images[batches.order[4:8]])
+    batches[batches.num_batches - 1]
+    assert batches._ahead == {}  # nothing is left to read
 
 
 def test_masks_are_cut_to_the_output_after_the_augmentation():
