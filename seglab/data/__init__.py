@@ -5,7 +5,8 @@ Every source gives the same `Dataset` through `load`:
 - ``load("cells")`` and ``load("digits")`` simulate, ``load("coins")`` cuts up a
   photograph: no file, no network;
 - ``load("nuclei")``, ``"pets"``, ``"aerial"`` and ``"road"`` read prepared archives;
-- ``load("path/to/folder")`` reads your own images and masks.
+- ``load("path/to/folder")`` reads your own images and masks; with ``stream=True``
+  they stay on disk until they are used, and need not fit into memory.
 
 Examples
 --------

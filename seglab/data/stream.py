@@ -146,6 +146,13 @@ class StreamedArray:
         whole = self._gather(self._numbers)
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is not defined, such as ndarray's max.
+        hint = ""
+        if hasattr(np.ndarray, name) and not name.startswith("_"):
+            hint = f" Index it first: images[:8].{name}."
+        raise AttributeError(f"an array on disk has no {name}.{hint}")
+
     def __eq__(self, other: object) -> Any:
         # The default, False, would be an answer, and a wrong one.
         raise TypeError(

@@ -140,6 +140,16 @@ def test_what_would_be_wrong_or_read_everything_is_refused(compute):
     assert read == []
 
 
+def test_what_only_an_ndarray_has_is_refused_with_a_hint():
+    array, read = streamed()
+    for name in ("max", "ravel", "T"):
+        with pytest.raises(AttributeError, match=rf"images\[:8\]\.{name}"):
+            getattr(array, name)
+    with pytest.raises(AttributeError, match=r"has no colour\.$"):
+        array.colour  # noqa: B018
+    assert read == []
+
+
 @pytest.mark.parametrize("index", [..., None, True, [[0, 1]], (..., 0), 1.5])
 def test_an_index_begins_with_the_entries(index):
     with pytest.raises(TypeError, match="the first index of an array on disk"):
