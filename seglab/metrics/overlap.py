@@ -9,7 +9,8 @@ Here:
   the mean. A class that is predicted but not in the truth has IoU 0: an invented
   object must cost something.
 * **Over a data set**, counts are summed first and the metric is taken once. Metrics
-  of one image each are the same functions applied to a stack of matrices.
+  of one image each are the same functions applied to a stack of matrices; their mean
+  is another number, and has another name: `seglab.metrics.imagewise`.
 
 The metrics take a matrix of shape (C, C), or a stack of shape (..., C, C), and work
 on the last two axes.
@@ -91,16 +92,61 @@ def confusion_matrix(
             "these are single numbers."
         )
     N = len(truth) if per_image else 1
-    truth, prediction = truth.reshape(-1), prediction.reshape(-1)  # (P,) pixels
-    kept = slice(None) if ignore_index is None else truth != ignore_index
-    i = _class_numbers(truth[kept], "y_true", C, ignore_index)
-    j = _class_numbers(prediction[kept], "y_pred", C, None)
-    pair = C * i + j  # (kept pixels,)
-    if per_image:
-        image = np.repeat(np.arange(N), truth.size // max(N, 1))  # (P,)
-        pair = C * C * image[kept] + pair
-    counts = np.bincount(pair, minlength=N * C * C).astype(np.int64, copy=False)
+    P = truth.size // max(N, 1)
+    prediction = _whole_numbers(prediction, "y_pred", truth, ignore_index)
+    truth = _whole_numbers(truth, "y_true")
+    truth, prediction = truth.reshape(N, P), prediction.reshape(N, P)
+    counts = np.zeros((N, C * C), np.int64)
+    block = max(_BLOCK, C * C)
+    for n in range(N):
+        for start in range(0, P, block):
+            part = slice(start, start + block)
+            found = _count_pairs(truth[n, part], prediction[n, part], C, ignore_index)
+            if found is None:
+                raise _bad_labels(truth, prediction, C, ignore_index)
+            counts[n] += found
     return counts.reshape((N, C, C) if per_image else (C, C))
+
+
+_BLOCK = 2**17
+"""Pixels counted at a time: few enough that what is read twice, once to check it and
+once to count it, is still in the processor's cache."""
+
+
+def _count_pairs(
+    truth: NDArray[Any],
+    prediction: NDArray[Any],
+    num_classes: int,
+    ignore_index: int | None,
+) -> NDArray[np.intp] | None:
+    """Count the pairs (true class, predicted class) of pixels that are not ignored.
+
+    Returns C * C counts; None where a label is no class.
+    """
+    C = num_classes
+    ignored = truth == ignore_index if ignore_index is not None else np.False_
+    if ignored.any():
+        # Any class will do here: these pixels are counted apart, below.
+        truth = np.where(ignored, 0, truth)
+        if not _are_classes(prediction, C):
+            prediction = np.where(ignored, 0, prediction)
+    if not (_are_classes(truth, C) and _are_classes(prediction, C)):
+        return None
+    # As narrow as holds all pairs, and nothing that bincount refuses to count.
+    dtype = np.result_type(truth, prediction, np.min_scalar_type(C * C))
+    dtype = dtype if np.can_cast(dtype, np.intp) else np.dtype(np.intp)
+    pair = np.multiply(truth, C, dtype=dtype, casting="unsafe")
+    np.add(pair, prediction, out=pair, casting="unsafe")
+    if ignored.any():
+        np.putmask(pair, ignored, C * C)
+    return np.bincount(pair, minlength=C * C + 1)[:-1]
+
+
+def _are_classes(labels: NDArray[Any], num_classes: int) -> bool:
+    """Whether integers lie from 0 to ``num_classes - 1``, in one pass over them."""
+    # Read as an unsigned number, a negative one is larger than any class.
+    unsigned = labels.view(labels.dtype.str.replace("i", "u"))
+    return bool(unsigned.max() < num_classes)
 
 
 def iou(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -235,9 +281,9 @@ def pixel_accuracy(matrix: ArrayLike) -> Any:
     >>> pixel_accuracy([[90, 0], [10, 0]])
     0.9
     """
-    matrix = _check_matrix(matrix)
+    matrix = check_matrix(matrix)
     correct = np.trace(matrix, axis1=-2, axis2=-1)  # (...)
-    return _scalar(_divide(correct, matrix.sum(axis=(-2, -1))))
+    return scalar(_divide(correct, matrix.sum(axis=(-2, -1))))
 
 
 def mean_accuracy(matrix: ArrayLike) -> Any:
@@ -266,7 +312,7 @@ def mean_accuracy(matrix: ArrayLike) -> Any:
     >>> mean_accuracy([[90, 0], [10, 0]])
     0.5
     """
-    return _scalar(nan_mean(recall(matrix)))
+    return scalar(nan_mean(recall(matrix)))
 
 
 def mean_iou(matrix: ArrayLike) -> Any:
@@ -292,7 +338,7 @@ def mean_iou(matrix: ArrayLike) -> Any:
     >>> round(mean_iou([[6, 2, 0], [1, 3, 0], [0, 0, 0]]), 4)
     0.5833
     """
-    return _scalar(nan_mean(iou(matrix)))
+    return scalar(nan_mean(iou(matrix)))
 
 
 def fw_iou(matrix: ArrayLike) -> Any:
@@ -323,14 +369,56 @@ def fw_iou(matrix: ArrayLike) -> Any:
     share = _divide(truth, truth.sum(axis=-1, keepdims=True))  # (..., C)
     # A class without true pixels has share 0, and maybe an IoU of NaN: it adds 0.
     weighted = np.where(truth > 0, share * iou(matrix), 0 * share)
-    return _scalar(weighted.sum(axis=-1))
+    return scalar(weighted.sum(axis=-1))
+
+
+def cohen_kappa(matrix: ArrayLike) -> Any:
+    r"""Agreement beyond what chance would give (Cohen's kappa).
+
+    Chance is two labelers who know how frequent each class is, and nothing else:
+    they agree in a share :math:`p_e = \sum_k r_k c_k` of the pixels, where
+    :math:`r_k` and :math:`c_k` are the shares of class k in truth and prediction.
+    1 is full agreement, 0 is chance, below 0 is worse than chance. It is used for
+    maps and for two people who labeled the same image.
+
+    Parameters
+    ----------
+    matrix : array, shape (..., C, C)
+        Confusion matrices, rows = truth.
+
+    Returns
+    -------
+    float, or ndarray of float64 of shape (...)
+        :math:`(p_o - p_e) / (1 - p_e)`, where :math:`p_o` is the pixel accuracy. NaN
+        where no pixel was counted, or all are of one class in truth and prediction:
+        chance agrees fully, too.
+
+    Source
+    ------
+    Cohen, "A Coefficient of Agreement for Nominal Scales", Educational and
+    Psychological Measurement 20 (1960), equation 1.
+
+    Examples
+    --------
+    Right on 90 % of the pixels, and yet it found nothing:
+
+    >>> cohen_kappa([[90, 0], [10, 0]])
+    0.0
+    """
+    hit, truth, prediction = _counts(matrix)  # (..., C)
+    total = truth.sum(axis=-1)  # (...)
+    observed = _divide(hit.sum(axis=-1), total)
+    rows = _divide(truth, total[..., None])  # (..., C) shares
+    columns = _divide(prediction, total[..., None])
+    chance = (rows * columns).sum(axis=-1)
+    return scalar(_divide(observed - chance, 1 - chance))
 
 
 def _counts(
     matrix: ArrayLike,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Pixels of each class: labeled correctly, in truth, in prediction."""
-    matrix = _check_matrix(matrix)
+    matrix = check_matrix(matrix)
     hit = np.diagonal(matrix, axis1=-2, axis2=-1)  # (..., C) true positives
     truth = matrix.sum(axis=-1)  # (..., C) row sums, TP + FN
     prediction = matrix.sum(axis=-2)  # (..., C) column sums, TP + FP
@@ -349,12 +437,13 @@ def nan_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return _divide(np.nansum(values, axis=-1), (~np.isnan(values)).sum(axis=-1))
 
 
-def _scalar(value: NDArray[np.float64]) -> Any:
+def scalar(value: NDArray[np.float64]) -> Any:
     """Turn a 0-dimensional result into a plain float."""
     return float(value) if np.ndim(value) == 0 else value
 
 
-def _check_matrix(matrix: ArrayLike) -> NDArray[Any]:
+def check_matrix(matrix: ArrayLike) -> NDArray[Any]:
+    """Refuse what is no confusion matrix and no stack of them."""
     matrix = np.asarray(matrix)
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(
@@ -402,44 +491,61 @@ def _check_shapes(truth: NDArray[Any], prediction: NDArray[Any]) -> None:
     )
 
 
-def _class_numbers(
-    labels: NDArray[Any], name: str, num_classes: int, ignore_index: int | None
-) -> NDArray[np.intp]:
-    """Check that labels are class numbers, and give them as integers to count with."""
-    if labels.dtype.kind not in "biuf":
+def _whole_numbers(
+    labels: NDArray[Any],
+    name: str,
+    truth: NDArray[Any] | None = None,
+    ignore_index: int | None = None,
+) -> NDArray[Any]:
+    """Give labels as integers; those under an ignored pixel are not looked at."""
+    if labels.dtype.kind in "biu":
+        return labels
+    if labels.dtype.kind != "f":
         raise ValueError(
             f"{name} has dtype {labels.dtype}; it must hold integer class numbers."
         )
-    if labels.size == 0:
-        return labels.astype(np.intp)
-    if labels.dtype.kind == "f":
-        whole = labels == np.floor(labels)  # False for NaN
-        if not (whole & np.isfinite(labels)).all():
-            example = labels[~(whole & np.isfinite(labels))][0]
-            raise ValueError(
-                f"{name} holds {example:.4g}, which is no class number. Probabilities "
-                "or scores must be turned into labels first (argmax over the classes, "
-                "or p > 0.5); a true mask with fractions was resized with "
-                "interpolation: use nearest neighbor."
-            )
-    if labels.min() < 0 or labels.max() >= num_classes:
-        values, counts = np.unique(
-            labels[(labels < 0) | (labels >= num_classes)], return_counts=True
-        )
-        listed = ", ".join(
-            f"{value:.0f} ({count} pixels)"
-            for value, count in zip(values[:5], counts[:5], strict=True)
-        )
-        more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-        if name == "y_true" and ignore_index is None and values.tolist() == [255]:
-            hint = (
-                " If 255 means not annotated, pass ignore_index=255; if it means "
-                "foreground, pass y_true == 255."
-            )
-        else:
-            hint = " num_classes counts all classes, the background too."
+    if truth is not None and ignore_index is not None:
+        labels = np.where(truth == ignore_index, 0, labels)
+    with np.errstate(invalid="ignore"):
+        numbers = labels.astype(np.int64)
+    wrong = numbers != labels  # True for NaN, and for what int64 cannot hold
+    if wrong.any():
         raise ValueError(
-            f"{name} has labels that are no class: {listed}{more}. With num_classes="
-            f"{num_classes} the classes are 0 to {num_classes - 1}.{hint}"
+            f"{name} holds {labels[wrong][0]:.4g}, which is no class number. "
+            "Probabilities or scores must be turned into labels first (argmax over "
+            "the classes, or p > 0.5); a true mask with fractions was resized with "
+            "interpolation: use nearest neighbor."
         )
-    return labels.astype(np.intp)
+    return numbers
+
+
+def _bad_labels(
+    truth: NDArray[Any],
+    prediction: NDArray[Any],
+    num_classes: int,
+    ignore_index: int | None,
+) -> ValueError:
+    """Say which labels, of the pixels that count, are no class."""
+    kept = truth != ignore_index if ignore_index is not None else ...
+    name, labels = "y_true", truth[kept]
+    wrong = (labels < 0) | (labels >= num_classes)
+    if not wrong.any():
+        name, labels = "y_pred", prediction[kept]
+        wrong = (labels < 0) | (labels >= num_classes)
+    values, counts = np.unique(labels[wrong], return_counts=True)
+    listed = ", ".join(
+        f"{value} ({count} pixels)"
+        for value, count in zip(values[:5], counts[:5], strict=True)
+    )
+    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
+    if name == "y_true" and ignore_index is None and values.tolist() == [255]:
+        hint = (
+            " If 255 means not annotated, pass ignore_index=255; if it means "
+            "foreground, pass y_true == 255."
+        )
+    else:
+        hint = " num_classes counts all classes, the background too."
+    return ValueError(
+        f"{name} has labels that are no class: {listed}{more}. With num_classes="
+        f"{num_classes} the classes are 0 to {num_classes - 1}.{hint}"
+    )

@@ -10,9 +10,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn import metrics as sklearn_metrics
 
 from seglab import metrics
-from seglab.metrics import confusion_matrix
+from seglab.metrics import confusion_matrix, overlap
 
 IGNORE = 255
+OF_CLASSES = ("dice", "f1", "iou", "precision", "recall")
+OF_ALL = ("cohen_kappa", "fw_iou", "mean_accuracy", "mean_iou", "pixel_accuracy")
 
 
 def brute_force(truth, prediction, num_classes, ignore_index=None):
@@ -49,6 +51,16 @@ def test_matrix_equals_a_loop_over_pixels(pair):
     assert matrix.sum() == np.count_nonzero(truth != IGNORE)
 
 
+@given(label_pairs(), st.integers(1, 40))
+def test_blocks_change_nothing(pair, block):
+    truth, prediction, num_classes = pair
+    expected = confusion_matrix(truth, prediction, num_classes, IGNORE, per_image=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap, "_BLOCK", block)
+        got = confusion_matrix(truth, prediction, num_classes, IGNORE, per_image=True)
+    np.testing.assert_array_equal(got, expected)
+
+
 @given(label_pairs())
 def test_matrices_of_images_are_a_loop_over_images_and_add_up(pair):
     truth, prediction, num_classes = pair
@@ -60,21 +72,19 @@ def test_matrices_of_images_are_a_loop_over_images_and_add_up(pair):
     np.testing.assert_array_equal(stack.sum(axis=0), total)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(label_pairs())
 def test_metrics_of_a_stack_are_those_of_each_matrix(pair):
     truth, prediction, num_classes = pair
     stack = confusion_matrix(truth, prediction, num_classes, IGNORE, per_image=True)
-    for name in metrics.__all__:
-        if name == "confusion_matrix":
-            continue
+    for name in (*OF_CLASSES, *OF_ALL):
         metric = getattr(metrics, name)
         together = metric(stack)
         for one, matrix in zip(together, stack, strict=True):
             np.testing.assert_array_equal(one, metric(matrix), err_msg=name)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(label_pairs())
 def test_per_class_metrics_equal_scikit_learn(pair):
     truth, prediction, num_classes = pair
@@ -150,6 +160,27 @@ def test_the_metrics_of_long_et_al_equal_their_code(pair):
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
+@settings(max_examples=30, deadline=None)
+@given(label_pairs())
+def test_kappa_equals_scikit_learn(pair):
+    truth, prediction, num_classes = pair
+    kept = truth != IGNORE
+    matrix = confusion_matrix(truth, prediction, num_classes, IGNORE)
+    labels = np.unique([truth[kept], prediction[kept]])
+    if labels.size < 2:  # nothing, or one class: chance agrees fully, too
+        assert np.isnan(metrics.cohen_kappa(matrix))
+        return
+    expected = sklearn_metrics.cohen_kappa_score(truth[kept], prediction[kept])
+    # atol: 1 - p_o and 1 - p_e are differences of numbers near 1.
+    np.testing.assert_allclose(metrics.cohen_kappa(matrix), expected, atol=1e-12)
+
+
+def test_kappa_of_cohens_own_table():
+    """Table 1 of Cohen (1960): three categories, shares in percent, kappa 0.492."""
+    shares = [[44, 5, 1], [7, 20, 3], [9, 5, 6]]
+    assert metrics.cohen_kappa(shares) == pytest.approx(0.492, abs=5e-4)
+
+
 def test_absent_and_invented_classes():
     # Class 2 is nowhere: no IoU. Class 1 is invented: IoU 0, not left out.
     matrix = confusion_matrix([0, 0, 0, 0], [0, 0, 0, 1], 3)
@@ -201,6 +232,48 @@ def test_unsigned_bytes_do_not_wrap_around():
     assert matrix[20, 20] == 9
 
 
+INTEGERS = ["?", "u1", "i1", "u2", "<i4", ">i4", "u4", "i8", "u8"]
+
+
+@pytest.mark.parametrize("other", INTEGERS)
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_every_pair_of_integer_types_counts_alike(dtype, other):
+    rng = np.random.default_rng(0)
+    truth, prediction = rng.integers(0, 2, (2, 3, 50))
+    expected = brute_force(truth, prediction, 2)
+    got = confusion_matrix(truth.astype(dtype), prediction.astype(other), 2)
+    np.testing.assert_array_equal(got, expected)
+    # Also where the pixels are not next to each other in memory.
+    got = confusion_matrix(truth.astype(dtype).T, prediction.astype(other).T, 2)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_more_classes_than_the_labels_type_has_numbers():
+    labels = np.arange(256, dtype=np.uint8)
+    matrix = confusion_matrix(labels, labels, 300, ignore_index=7)
+    np.testing.assert_array_equal(np.diag(matrix)[:256], labels != 7)
+    assert matrix.sum() == 255
+
+
+def test_class_zero_and_a_negative_label_can_be_ignored():
+    truth, prediction = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
+    assert confusion_matrix(truth, prediction, 2, 0).tolist() == [[0, 0], [1, 1]]
+    truth = np.where(truth == 0, -1, truth)
+    assert confusion_matrix(truth, prediction, 2, -1).tolist() == [[0, 0], [1, 1]]
+
+
+def test_wrong_labels_are_counted_in_the_whole_array(monkeypatch):
+    monkeypatch.setattr(overlap, "_BLOCK", 4)
+    truth = np.array([0, 0, 5, 0, 0, 5, 9, 0, 0])
+    with pytest.raises(ValueError, match=r"y_true .*: 5 \(2 pixels\), 9 \(1 pixels\)\."):
+        confusion_matrix(truth, np.zeros(9, int), 2)
+    # Labels under ignored pixels are not among them, not even fractions.
+    with pytest.raises(ValueError, match=r"y_pred .*: 7 \(1 pixels\)\."):
+        confusion_matrix([0, 255, 1], [7, 7, 1], 2, IGNORE)
+    matrix = confusion_matrix([0, 255, 1], [0.0, np.nan, 1.0], 2, IGNORE)
+    assert matrix.tolist() == [[1, 0], [0, 1]]
+
+
 @pytest.mark.parametrize(
     ("truth", "prediction", "message"),
     [
@@ -232,7 +305,7 @@ def test_num_classes_must_be_a_positive_int(num_classes):
 
 @pytest.mark.parametrize("matrix", [[1, 2], [[1, 2]], 3])
 def test_metrics_refuse_what_is_no_confusion_matrix(matrix):
-    for name in metrics.__all__[1:]:
+    for name in (*OF_CLASSES, *OF_ALL):
         with pytest.raises(ValueError, match="a confusion matrix is"):
             getattr(metrics, name)(matrix)
 
