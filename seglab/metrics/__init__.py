@@ -1,7 +1,18 @@
 """How well do two label maps agree? One confusion matrix, and what follows from it.
 
 Count once with `confusion_matrix`, over as many images as there are; every overlap
-metric of the field is then arithmetic on that matrix. Rows are the truth.
+metric of the field is then arithmetic on that matrix. Rows are the truth. Outlines,
+probabilities and objects need other counts, and have modules of their own.
+
+================  ===================================================================
+overlap           `confusion_matrix`; `iou`, `dice`, `precision`, ... of a matrix
+over images       `imagewise` means; `bootstrap` intervals
+boundaries        `hausdorff`, `surface_dice`, `boundary_f1`
+probabilities     `reliability`, `expected_calibration_error`
+objects           `panoptic_quality`, `dsb2018_score`, `coco_ap`
+while training    `MeanIoU`, a Keras metric; only it loads Keras
+other libraries   `conventions`: what each of them calls mean IoU
+================  ===================================================================
 
 Examples
 --------
@@ -13,7 +24,31 @@ Examples
 [0.5, 0.667]
 """
 
+from typing import TYPE_CHECKING, Any
+
+from seglab.metrics import conventions
+from seglab.metrics.boundaries import (
+    boundary,
+    boundary_f1,
+    hausdorff,
+    image_boundary_f1,
+    surface_dice,
+    surface_distances,
+)
+from seglab.metrics.calibration import (
+    Reliability,
+    expected_calibration_error,
+    reliability,
+)
+from seglab.metrics.images import Interval, bootstrap, bootstrap_interval, imagewise
+from seglab.metrics.instances import (
+    PanopticQuality,
+    coco_ap,
+    dsb2018_score,
+    panoptic_quality,
+)
 from seglab.metrics.overlap import (
+    cohen_kappa,
     confusion_matrix,
     dice,
     f1,
@@ -26,15 +61,52 @@ from seglab.metrics.overlap import (
     recall,
 )
 
+if TYPE_CHECKING:
+    from seglab.metrics.streaming import MeanIoU
+
 __all__ = [
+    "Interval",
+    "MeanIoU",
+    "PanopticQuality",
+    "Reliability",
+    "bootstrap",
+    "bootstrap_interval",
+    "boundary",
+    "boundary_f1",
+    "coco_ap",
+    "cohen_kappa",
     "confusion_matrix",
+    "conventions",
     "dice",
+    "dsb2018_score",
+    "expected_calibration_error",
     "f1",
     "fw_iou",
+    "hausdorff",
+    "image_boundary_f1",
+    "imagewise",
     "iou",
     "mean_accuracy",
     "mean_iou",
+    "panoptic_quality",
     "pixel_accuracy",
     "precision",
     "recall",
+    "reliability",
+    "surface_dice",
+    "surface_distances",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the Keras metric, and Keras, on first use (PEP 562)."""
+    if name == "MeanIoU":
+        from seglab.metrics.streaming import MeanIoU
+
+        return MeanIoU
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the Keras metric too, so that tab completion finds it."""
+    return sorted({*globals(), *__all__})
