@@ -99,7 +99,7 @@ def fcn(
         "same": each layer pads so that maps cover the image and nothing more; what is
         too much at the far end after rounding up is cut off. "paper": 100 zeros
         around the image, a 7x7 convolution fc6 without padding, and the published
-        crops. Of a 224 x 224 image that computes scores for 288 x 288 pixels.
+        crops. FCN-32s then scores 288 x 288 pixels for an image of 224 x 224.
     width : int, default 64
         Channels of the first block. 64 is the paper's VGG16 and needs a GPU; 8
         trains on a laptop.
@@ -274,7 +274,8 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> tuple[str, ...
     and score_fr, exactly. The predictions are equal but for the interpolation: by 2
     and then by 16 instead of by 32 at once. Both are exact on a straight line; at a
     bend they differ by an eighth of the second difference of score_fr at most, along
-    each axis.
+    each axis. (Beyond the map, score_fr counts as 0. With ``padding="same"`` it holds
+    for sizes that are multiples of 32; of others, the far edge is cut off between.)
 
     Source
     ------
@@ -305,9 +306,9 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> tuple[str, ...
 def bilinear_kernel(size: int) -> NDArray[np.float64]:
     r"""Make the kernel with which a transposed convolution interpolates bilinearly.
 
-    A tent: 1 in the middle, falling in straight lines to 0. Used with stride
-    :math:`f` and ``size = 2 * f`` (or ``2 * f - 1``), each output is a weighted mean
-    of the four nearest inputs.
+    A tent: 1 in the middle, falling in straight lines to 0. To enlarge :math:`f` times,
+    take the stride :math:`f` and ``size = 2 * f - f % 2``: with ``padding="same"``
+    outputs then lie centered on inputs, each a weighted mean of the four nearest.
 
     Parameters
     ----------
