@@ -22,8 +22,9 @@ Two 3x3 convolutions see as much as one 5x5:
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -47,7 +48,7 @@ def conv_output(
     Parameters
     ----------
     size : int
-        Pixels of the input along the axis, :math:`i`.
+        Pixels of the input along the axis, :math:`H` or :math:`W`.
     kernel : int
         Side of the window, :math:`k`.
     stride : int, default 1
@@ -56,8 +57,8 @@ def conv_output(
         Zeros added at *each* end, :math:`p`; or Keras's words: "valid" is 0, "same"
         adds what `same_padding` says.
     dilation : int, default 1
-        Distance between the kernel's taps, :math:`d`: the window then spans
-        :math:`(k - 1)d + 1` pixels.
+        Distance between the kernel's taps, :math:`r`: the window then spans
+        :math:`(k - 1)r + 1` pixels.
     ceil : bool, default False
         Round up instead of down: a last window may then stick out at the far end,
         if it starts on the input or the padding before it. Caffe's poolings do, and
@@ -66,8 +67,8 @@ def conv_output(
     Returns
     -------
     int
-        :math:`\lfloor (i + 2p - (k - 1)d - 1) / s \rfloor + 1`; for "same",
-        :math:`\lceil i / s \rceil`.
+        :math:`\lfloor (H + 2p - (k - 1)r - 1) / s \rfloor + 1`; for "same",
+        :math:`\lceil H / s \rceil`.
 
     Raises
     ------
@@ -78,7 +79,8 @@ def conv_output(
     Source
     ------
     Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016),
-    relationships 6 and 15.
+    relationships 6 and 15, where the input has :math:`i` pixels and the dilation is
+    :math:`d`.
 
     Examples
     --------
@@ -126,7 +128,7 @@ def transposed_conv_output(
     Parameters
     ----------
     size : int
-        Pixels of the input along the axis, :math:`i'`.
+        Pixels of the input along the axis, :math:`H`.
     kernel, stride, dilation : int
         As in `conv_output`.
     padding : int or "same" or "valid", default 0
@@ -139,9 +141,9 @@ def transposed_conv_output(
     Returns
     -------
     int
-        :math:`s(i' - 1) + (k - 1)d + 1 - 2p + a` if `padding` is a number. As in
-        Keras, "same" gives :math:`i's`, and "valid"
-        :math:`s(i' - 1) + \max((k - 1)d + 1, s)`.
+        :math:`s(H - 1) + (k - 1)r + 1 - 2p + a` if `padding` is a number. As in
+        Keras, "same" gives :math:`sH`, and "valid"
+        :math:`s(H - 1) + \max((k - 1)r + 1, s)`.
 
     Raises
     ------
@@ -183,7 +185,7 @@ def same_padding(
 ) -> tuple[int, int]:
     r"""Zeros that padding "same" adds before and after one axis, as Keras does.
 
-    So many that :math:`\lceil i / s \rceil` windows fit. An odd number of zeros cannot
+    So many that :math:`\lceil H / s \rceil` windows fit. An odd number of zeros cannot
     be halved: the end gets one more than the beginning, which moves the output by
     half a pixel against frameworks that pad evenly.
 
@@ -258,8 +260,7 @@ class ReceptiveField:
     @property
     def start(self) -> float:
         """Center of the first unit's field; pixel centers are whole numbers."""
-        first = self.phases[0]
-        return _plain(Fraction(first.start + first.stop - 1, 2))
+        return self.center(0)
 
     def pixels(self, unit: int) -> range:
         """Pixels that a unit sees, from first to last.
@@ -279,12 +280,38 @@ class ReceptiveField:
         seen, shift = self.phases[phase], turn * self.advance
         return range(seen.start + shift, seen.stop + shift)
 
+    def center(self, unit: int) -> float:
+        """Center of what a unit sees; that of pixel i is at i.
+
+        Parameters
+        ----------
+        unit : int
+            Number of the unit along the axis, from 0; any integer.
+
+        Returns
+        -------
+        float
+            Halfway between the first and the last pixel; NaN if the unit sees nothing.
+
+        Examples
+        --------
+        >>> field = receptive_field([(3, 1), (2, 2)])
+        >>> [field.center(unit) for unit in range(3)]
+        [1.5, 3.5, 5.5]
+        """
+        seen = self.pixels(unit)
+        if not seen:
+            return math.nan
+        return _plain(Fraction(seen.start + seen.stop - 1, 2))
+
     def __repr__(self) -> str:
         return f"ReceptiveField(size={self.size}, jump={self.jump}, start={self.start})"
 
 
 def receptive_field(
-    layers: Sequence[Sequence[Any]] | Any, *, axis: str | None = None
+    layers: Mapping[str, Sequence[Any]] | Sequence[Sequence[Any]] | Any,
+    *,
+    axis: str | None = None,
 ) -> ReceptiveField:
     r"""Find which input pixels one unit of the last layer sees.
 
@@ -295,7 +322,8 @@ def receptive_field(
     ----------
     layers : list of tuples, or keras.Model
         Either windows from first to last, each (kernel, stride), (kernel, stride,
-        dilation) or (kernel, stride, dilation, padding), with padding 0 unless given.
+        dilation) or (kernel, stride, dilation, padding), with padding 0 unless given;
+        a dict names them.
         Or a Keras model with one input and one output, functional or a built
         Sequential, whose branches may split and join; for a layer inside, pass
         ``keras.Model(model.input, model.get_layer("name").output)``.
@@ -317,10 +345,16 @@ def receptive_field(
 
     Notes
     -----
-    In a chain of windows, layer l sees :math:`r_l = r_{l-1} + (k_l - 1) d_l j_{l-1}`
-    pixels and jumps by :math:`j_l = j_{l-1} s_l`, from :math:`r_0 = j_0 = 1`. That
-    fails behind upsampling, where neighboring units differ; so the pixels are followed
-    from unit to unit here, which gives the same numbers and holds everywhere.
+    A layer of your own declares its window by a method ``receptive_window(axis)`` that
+    returns such a tuple for the axis 0 (height) or 1 (width). Several inputs are joined
+    first; a layer that moves nothing returns ``(1, 1)``.
+
+    In a chain of windows, layer l sees :math:`R_l = R_{l-1} + (k_l - 1) r_l J_{l-1}`
+    pixels and jumps by :math:`J_l = J_{l-1} s_l`, from :math:`R_0 = J_0 = 1`. Its first
+    unit's field has its center at
+    :math:`q_l = q_{l-1} + ((k_l - 1) r_l / 2 - p_l) J_{l-1}`, from :math:`q_0 = 0`.
+    That fails behind upsampling, where neighboring units differ; so the pixels are
+    followed from unit to unit here, which gives the same numbers and holds everywhere.
 
     Padding "same" with a stride above 1 depends on the size of the input. A list does
     not know it: it is taken as a multiple of the stride.
@@ -352,28 +386,182 @@ def receptive_field(
             )
         return height
     field = _PIXELS
+    for window in _windows(layers).values():
+        field = _through_window(field, None, *window)
+    return field
+
+
+@dataclass(frozen=True)
+class LayerGeometry:
+    """One row of a `LayerTable`.
+
+    Parameters
+    ----------
+    layer : str
+        Its name.
+    size : int or None
+        Units along the axis; None if that depends on an input of unknown size, or if
+        the layer has no such axis (Flatten).
+    field : ReceptiveField or None
+        What the units see; None if they see the whole image.
+
+    Examples
+    --------
+    >>> LayerGeometry("pool1", 112, receptive_field([(3, 1), (2, 2)])).field.size
+    4
+    """
+
+    layer: str
+    size: int | None
+    field: ReceptiveField | None
+
+
+class LayerTable(tuple[LayerGeometry, ...]):
+    """The layers of a network, with the size and the receptive field of each.
+
+    A tuple of `LayerGeometry` that prints as a table, also in a notebook. Its columns
+    are the layer, its units along the axis, and the size, jump and start of their
+    `ReceptiveField`, or "all" where units see the whole image.
+
+    Examples
+    --------
+    >>> LayerTable([LayerGeometry("image", 9, receptive_field([]))])
+    layer  size  field  jump  start
+    image     9      1     1      0
+    """
+
+    __slots__ = ()
+
+    def rows(self) -> list[list[str]]:
+        """Give the table as text, the head first."""
+        rows = [["layer", "size", "field", "jump", "start"]]
+        for row in self:
+            size = "any" if row.size is None else str(row.size)
+            if row.field is None:
+                rows.append([row.layer, "", "all", "", ""])
+                continue
+            field = row.field.size, row.field.jump, row.field.start
+            rows.append([row.layer, size, *(f"{number:g}" for number in field)])
+        return rows
+
+    def __repr__(self) -> str:
+        rows = self.rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                [row[0].ljust(widths[0])]
+                + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head, *body = self.rows()
+        cells = "".join(f'<th scope="col">{name}</th>' for name in head)
+        lines = "".join(
+            f'<tr><th scope="row">{html.escape(row[0])}</th>'
+            + "".join(f"<td>{cell}</td>" for cell in row[1:])
+            + "</tr>"
+            for row in body
+        )
+        return f"<table><thead><tr>{cells}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def layer_table(
+    layers: Mapping[str, Sequence[Any]] | Sequence[Sequence[Any]] | Any,
+    size: int | None = None,
+    *,
+    axis: str = "height",
+) -> LayerTable:
+    """Follow sizes and receptive fields through a network, layer by layer.
+
+    Parameters
+    ----------
+    layers : dict or list of tuples, or keras.Model
+        As for `receptive_field`; a dict names the windows.
+    size : int, optional
+        Pixels of the image along the axis. Of a model whose input has a fixed size,
+        that is taken.
+    axis : {"height", "width"}, default "height"
+        Of a model.
+
+    Returns
+    -------
+    LayerTable
+        A row for the image and one for each layer, in order. Behind a layer that sees
+        the whole image (Flatten, global pooling) all do.
+
+    Raises
+    ------
+    ValueError
+        As `conv_output` and `receptive_field` do.
+
+    Examples
+    --------
+    LeNet-5 up to its layer S4 (LeCun et al., 1998, Figure 2, has the same sizes):
+
+    >>> layer_table({"C1": (5, 1), "S2": (2, 2), "C3": (5, 1), "S4": (2, 2)}, size=32)
+    layer  size  field  jump  start
+    image    32      1     1      0
+    C1       28      5     1      2
+    S2       14      6     2    2.5
+    C3       10     14     2    6.5
+    S4        5     16     4    7.5
+    """
+    if axis not in ("height", "width"):
+        raise ValueError(f'axis is {axis!r}; it must be "height" or "width".')
+    if size is not None:
+        size = _integer("size", size, 1)
+    if hasattr(layers, "layers"):
+        return _model_table(layers, size, ("height", "width").index(axis))
+    field = _PIXELS
+    rows = [LayerGeometry("image", size, field)]
+    for name, (kernel, stride, dilation, padding) in _windows(layers).items():
+        field = _through_window(field, size, kernel, stride, dilation, padding)
+        if size is not None:
+            size = conv_output(size, kernel, stride, padding, dilation)
+        rows.append(LayerGeometry(name, size, field))
+    return LayerTable(rows)
+
+
+_PIXELS = ReceptiveField((range(1),), 1)
+"""The image itself: each pixel sees itself."""
+
+Window = tuple[int, int, int, Padding]
+"""Kernel, stride, dilation and padding."""
+
+
+def _windows(layers: Any) -> dict[str, Window]:
+    """Check and complete the windows of a dict, or of a list, whose names count."""
+    if isinstance(layers, Mapping):
+        return {
+            str(name): _window(layer, f"layers[{name!r}]")
+            for name, layer in layers.items()
+        }
     if not isinstance(layers, (list, tuple)):
         raise ValueError(
             f"layers is a {type(layers).__name__}; it must be a list of (kernel, "
             "stride) tuples, or a Keras model that is functional or Sequential."
         )
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, (list, tuple)) or not 2 <= len(layer) <= 4:
-            raise ValueError(
-                f"layers[{i}] is {layer!r}; it must be (kernel, stride), (kernel, "
-                "stride, dilation) or (kernel, stride, dilation, padding)."
-            )
-        kernel, stride = layer[:2]
-        dilation = layer[2] if len(layer) > 2 else 1
-        padding = layer[3] if len(layer) > 3 else 0
-        _check_window(kernel, stride, dilation)
-        _check_padding(padding)
-        field = _through_window(field, None, kernel, stride, dilation, padding)
-    return field
+    return {
+        f"layer {i + 1}": _window(layer, f"layers[{i}]")
+        for i, layer in enumerate(layers)
+    }
 
 
-_PIXELS = ReceptiveField((range(1),), 1)
-"""The image itself: each pixel sees itself."""
+def _window(layer: Any, name: str) -> Window:
+    if not isinstance(layer, (list, tuple)) or not 2 <= len(layer) <= 4:
+        raise ValueError(
+            f"{name} is {layer!r}; it must be (kernel, stride), (kernel, stride, "
+            "dilation) or (kernel, stride, dilation, padding)."
+        )
+    kernel, stride = layer[:2]
+    dilation = layer[2] if len(layer) > 2 else 1
+    padding = layer[3] if len(layer) > 3 else 0
+    _check_window(kernel, stride, dilation)
+    _check_padding(padding)
+    return kernel, stride, dilation, padding
 
 
 def _through(
@@ -508,6 +696,11 @@ _POINTWISE_ON_CHANNELS = {"Softmax", "LayerNormalization", "Normalization"}
 
 def _model_field(model: Any, axis: int) -> ReceptiveField:
     """Follow the field through a Keras model; `axis` 0 is the height."""
+    _check_model(model)
+    return _graph_field(model, _PIXELS, axis)
+
+
+def _check_model(model: Any) -> None:
     if not getattr(model, "outputs", None):
         raise ValueError(
             f"the layers of model {model.name!r} are not connected: it is subclassed, "
@@ -525,12 +718,67 @@ def _model_field(model: Any, axis: int) -> ReceptiveField:
             f"the model's input has shape {tuple(model.inputs[0].shape)}; it must take "
             "images, (N, H, W, C)."
         )
-    return _graph_field(model, _PIXELS, axis)
+
+
+def _model_table(model: Any, size: int | None, axis: int) -> LayerTable:
+    """Follow sizes and fields through a Keras model; `axis` 0 is the height."""
+    _check_model(model)
+    (image,) = model.inputs
+    fixed = image.shape[1 + axis]
+    if size is not None and fixed not in (None, size):
+        raise ValueError(
+            f"size is {size}, and the model takes {fixed} pixels along this axis; "
+            "leave size out."
+        )
+    fields = _graph_fields(model, _PIXELS, axis, stop=False)
+    # In the order of Keras's summary, not in that of the search.
+    operations = getattr(model, "operations", model.layers)
+    order = {id(operation): i for i, operation in enumerate(operations)}
+    places = {
+        # A layer has one row for each time it is called, not for each output. That of
+        # the image comes first; a Sequential does not list it.
+        (order.get(id(operation), -1), node): tensor
+        for tensor, _ in fields.values()
+        for operation, node, _ in [tensor._keras_history]
+    }
+    tensors = [places[place] for place in sorted(places)]
+    shapes = [tensor.shape for tensor in tensors]
+    if size is not None and fixed is None:
+        import keras  # loaded already: the model is Keras's
+
+        N, *sides, C = image.shape
+        sides = [size if side is None else side for side in sides]
+        outputs = keras.Function(image, tensors).compute_output_spec(
+            keras.KerasTensor((N, *sides, C), image.dtype)
+        )
+        shapes = [output.shape for output in outputs]
+    return LayerTable(
+        LayerGeometry(
+            "image" if tensor is image else tensor._keras_history.operation.name,
+            shape[1 + axis] if len(shape) == 4 else None,
+            fields[id(tensor)][1],
+        )
+        for tensor, shape in zip(tensors, shapes, strict=True)
+    )
 
 
 def _graph_field(model: Any, field: ReceptiveField, axis: int) -> ReceptiveField:
     """Follow a field through a model that may be part of another."""
-    fields = {id(model.inputs[0]): field}
+    _, field_or_none = _graph_fields(model, field, axis)[id(model.outputs[0])]
+    assert field_or_none is not None  # a layer that sees all has raised
+    return field_or_none
+
+
+def _graph_fields(
+    model: Any, field: ReceptiveField, axis: int, stop: bool = True
+) -> dict[int, tuple[Any, ReceptiveField | None]]:
+    """Give each tensor of a model, by its id, with its field.
+
+    At a layer that sees the whole image, `stop` with an error, or give None.
+    """
+    fields: dict[int, tuple[Any, ReceptiveField | None]] = {
+        id(model.inputs[0]): (model.inputs[0], field)
+    }
     waiting = [model.outputs[0]]
     while waiting:  # depth first; not recursive, since networks may be deep
         tensor = waiting[-1]
@@ -543,9 +791,14 @@ def _graph_field(model: Any, field: ReceptiveField, axis: int) -> ReceptiveField
         if missing:
             waiting.extend(missing)
             continue
-        before = [fields[id(t)] for t in inputs]
-        fields[id(tensor)] = _layer_field(layer, before, inputs[0].shape, axis)
-    return fields[id(model.outputs[0])]
+        before = [fields[id(t)][1] for t in inputs]
+        known = [field for field in before if field is not None]
+        if not stop and (len(known) < len(before) or _sees_all(layer)):
+            fields[id(tensor)] = tensor, None
+        else:
+            after = _layer_field(layer, known, inputs[0].shape, axis)
+            fields[id(tensor)] = tensor, after
+    return fields
 
 
 def _layer_field(
@@ -560,6 +813,15 @@ def _layer_field(
             '"channels_last", (N, H, W, C), is known here.'
         )
     channels = len(shape) - 1
+    if hasattr(layer, "receptive_window"):
+        declared = layer.receptive_window(axis)
+        own = _window(declared, f"receptive_window of layer {layer.name!r}")
+        return _through_window(_join(fields, layer.name), shape[1 + axis], *own)
+    if "MaxUnpooling2D" in names:  # of SegNet: of values, indices, and a size
+        values, indices, _ = fields
+        return _through_upsampling(_join([values, indices], layer.name), 2, "nearest")
+    if "CropLike" in names:  # of FCN: of a map, and a size
+        return _through(fields[0], lambda o: (o + layer.offset,), inputs=1, outputs=1)
     if names & _JOINS:
         if getattr(layer, "axis", -1) not in (-1, channels):
             raise ValueError(
@@ -611,7 +873,7 @@ def _layer_field(
 
 def _unknown(layer: Any) -> ValueError:
     kind = type(layer).__name__
-    if kind == "Flatten" or kind.startswith("Global"):
+    if _sees_all(layer):
         return ValueError(
             f"layer {layer.name!r} ({kind}) sees the whole image: behind it there is "
             "no receptive field. Measure the model up to the layer before it: "
@@ -621,8 +883,14 @@ def _unknown(layer: Any) -> ValueError:
         f"what a unit of layer {layer.name!r} ({kind}) sees is not known here. Known "
         "are convolutions, transposed convolutions, max and average pooling, nearest "
         "and bilinear UpSampling2D, padding, cropping, layers that join branches, and "
-        "activations, normalizations and dropout that act on each pixel."
+        "activations, normalizations and dropout that act on each pixel. A layer of "
+        "your own declares its window by a method receptive_window(axis)."
     )
+
+
+def _sees_all(layer: Any) -> bool:
+    kind = type(layer).__name__
+    return kind == "Flatten" or kind.startswith("Global")
 
 
 def _transposed_ends(

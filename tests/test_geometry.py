@@ -15,11 +15,13 @@ from keras import layers
 from seglab.geometry import (
     ReceptiveField,
     conv_output,
+    layer_table,
     receptive_field,
     same_padding,
     transposed_conv_output,
 )
-from seglab.models import unet
+from seglab.models import fcn, mobilenet_unet, patch_cnn, segnet, to_dense, unet
+from seglab.models.pooling import MaxPoolingWithIndices2D, MaxUnpooling2D
 
 sizes, kernels, strides = st.integers(1, 40), st.integers(1, 7), st.integers(1, 5)
 dilations, paddings = st.integers(1, 3), st.integers(0, 4)
@@ -339,7 +341,206 @@ def test_a_stride_above_the_kernel_leaves_units_that_see_nothing():
     assert [len(field.pixels(u)) for u in range(4)] == [1, 0, 0, 1]
     assert field.size == 1
     assert field.jump == pytest.approx(1 / 3)
+    assert field.center(3) == 1
+    assert math.isnan(field.center(4))
     check_against_perturbation(model)
+
+
+def up_to(model, name):
+    return keras.Model(model.input, model.get_layer(name).output)
+
+
+@pytest.mark.parametrize("padding", ["paper", "same"])
+def test_fields_of_our_fcn(padding):
+    model = fcn((None, None, 3), 2, width=1, stride=8, padding=padding)
+    for name, size, jump in [("pool3", 44, 8), ("pool4", 100, 16), ("fc6", 404, 32)]:
+        field = receptive_field(up_to(model, name))
+        assert (field.size, field.jump) == (size, jump)
+    # Its crops align the scores with the pixels: the field of a pixel holds it.
+    field = receptive_field(model)
+    assert field.jump == 1
+    assert all(unit in field.pixels(unit) for unit in range(64))
+
+
+def test_fields_of_our_segnet():
+    model = segnet((None, None, 3), 2, width=1, basic=True)
+    field = receptive_field(up_to(model, "down3_conv0"))
+    assert field.size == 98
+    row = {row.layer: row for row in layer_table(model, 360)}
+    assert row["down3_pool"].field.size == 106  # Badrinarayanan et al.: "106 x 106"
+    assert receptive_field(model).jump == 1
+
+
+def test_fields_of_our_other_networks():
+    model = mobilenet_unet((64, 64, 3), 2, width=1, weights=None)
+    sizes = [row.field.size for row in layer_table(model) if row.field.jump == 32]
+    assert max(sizes) == 315  # MobileNet's: Araujo et al. (2019)
+    dense = to_dense(patch_cnn((19, 19, 1), 2, width=1, kernels=(4, 3), hidden=2))
+    # It labels each pixel by the patch around it, mirrored at the border.
+    assert receptive_field(dense) == receptive_field([(19, 1, 1, 9)])
+
+
+@pytest.mark.parametrize("options", [{"residual": True}, {"separable": True}])
+def test_fields_of_other_unets_against_perturbation(options):
+    model = unet((48, 48, 1), 2, width=2, depth=1, batch_norm=False, **options)
+    check_against_perturbation(model)
+
+
+def test_unpooling_sees_what_its_values_and_indices_see():
+    """A unit changes only if the maximum moves: many random images show its field."""
+    image = keras.Input((30, 30, 1))
+    x = layers.Conv2D(2, (3, 1), padding="same")(image)
+    pooled, indices = MaxPoolingWithIndices2D()(x)
+    deep = layers.Conv2D(2, (3, 1), padding="same")(pooled)
+    model = keras.Model(image, MaxUnpooling2D()([deep, indices, x]))
+    field = receptive_field(model, axis="height")
+    assert (field.size, field.jump) == (8, 1)
+    rng = np.random.default_rng(0)
+    seen = [set() for _ in range(30)]
+    for _ in range(12):
+        model.set_weights([rng.random(w.shape) - 0.3 for w in model.get_weights()])
+        base = rng.random((1, 30, 30, 1), np.float32)
+        images = np.repeat(base, 30, axis=0)
+        for i in range(30):
+            images[i, i] = rng.random((30, 1))
+        change = keras.ops.convert_to_numpy(abs(model(images) - model(base)))
+        for i, unit in np.argwhere(change.max(axis=(2, 3)) > 0):
+            seen[unit].add(i)
+    for unit, pixels in enumerate(seen):
+        expected = set(field.pixels(unit)) & set(range(30))
+        assert pixels <= expected
+        assert (min(pixels), max(pixels)) == (min(expected), max(expected))
+
+
+class Spread(layers.Layer):
+    """Sums of pixels 2 apart, every second one; and of two images at once."""
+
+    def call(self, images):
+        first, second = images
+        return (first + second)[:, :-2:2, :-2:2] + (first + second)[:, 2::2, 2::2]
+
+    def receptive_window(self, axis):
+        return 2, 2, 2
+
+
+def test_a_layer_of_ones_own_declares_its_window():
+    image = keras.Input((21, 21, 1))
+    x = layers.Conv2D(1, 3, padding="same")(image)
+    model = keras.Model(image, layers.Conv2D(1, 2)(Spread()([x, image])))
+    assert receptive_field(model) == receptive_field([(3, 1, 1, 1), (2, 2, 2), (2, 1)])
+    check_against_perturbation(model)
+
+
+def test_a_declared_window_is_checked():
+    class Odd(layers.ReLU):
+        def receptive_window(self, axis):
+            return (3,)
+
+    with pytest.raises(ValueError, match=r"receptive_window of layer 'odd' is \(3,\)"):
+        receptive_field(keras.Sequential([keras.Input((8, 8, 1)), Odd(name="odd")]))
+
+
+@given(st.lists(st.tuples(kernels, strides, dilations, paddings), max_size=5))
+def test_centers_are_halfway(windows):
+    field = receptive_field(windows)
+    for unit in (-3, 0, 5):
+        seen = field.pixels(unit)
+        assert field.center(unit) == (seen[0] + seen[-1]) / 2
+        assert field.center(unit) == field.start + unit * field.jump
+
+
+# Tables.
+
+
+def test_the_sizes_of_the_published_unet():
+    """Ronneberger et al. (2015), Figure 1: after each convolution and pooling."""
+    down = [570, 568, 284, 282, 280, 140, 138, 136, 68, 66, 64, 32, 30, 28]
+    up = [56, 54, 52, 104, 102, 100, 200, 198, 196, 392, 390, 388, 388]
+    model = unet((None, None, 1), 2, width=1, padding="valid", batch_norm=False)
+    windows = ("Conv2D", "MaxPooling2D", "Conv2DTranspose")
+    rows = [
+        row
+        for row in layer_table(model, 572)
+        if row.layer != "image" and type(model.get_layer(row.layer)).__name__ in windows
+    ]
+    assert [row.size for row in rows] == [*down, *up]
+
+
+def test_the_sizes_of_the_published_fcn_in_a_table():
+    model = fcn((None, None, 3), 2, width=1, padding="paper")
+    sizes = {row.layer: row.size for row in layer_table(model, 500)}
+    assert (sizes["pool5"], sizes["fc6"], sizes["score"]) == (22, 16, 500)
+    assert layer_table(model)[-1].size is None
+    assert "  any  " in repr(layer_table(model))
+
+
+@given(
+    st.integers(20, 60),
+    st.lists(st.tuples(kernels, strides, dilations, paddings), max_size=3),
+)
+def test_a_table_of_windows_follows_sizes_and_fields(size, windows):
+    try:
+        rows = layer_table(windows, size)
+    except ValueError as error:
+        assert "does not fit once" in str(error)
+        return
+    assert rows[0].layer == "image" and len(rows) == len(windows) + 1
+    for i, row in enumerate(rows[1:]):
+        size = conv_output(size, windows[i][0], windows[i][1], *windows[i][:1:-1])
+        assert row.size == size
+        assert row.field == receptive_field(windows[: i + 1])
+
+
+def test_same_padding_in_a_table_knows_the_size():
+    # 9 pixels, kernel 3, stride 2: one zero at each end; of 8, one at the end.
+    start = [layer_table([(3, 2, 1, "same")], n)[1].field.start for n in (9, 8, None)]
+    assert start == [0, 1, 1]
+
+
+def test_a_table_of_a_model_is_its_layers():
+    image = keras.Input((24, 20, 1))
+    conv = layers.Conv2D(2, 3, padding="same", name="conv")
+    x = layers.MaxPooling2D(name="pool")(conv(image))
+    y = layers.Conv2D(2, 5, padding="same", name="wide")(x)
+    model = keras.Model(image, layers.Concatenate(name="both")([x, y]))
+    for axis in ("height", "width"):
+        table = layer_table(model, axis=axis)
+        assert [row.layer for row in table] == ["image", "conv", "pool", "wide", "both"]
+        for row in table[1:]:
+            layer = model.get_layer(row.layer)
+            assert row.size == layer.output.shape[1 if axis == "height" else 2]
+            assert row.field == receptive_field(up_to(model, row.layer))
+
+
+def test_a_layer_that_is_called_twice_has_two_rows():
+    image = keras.Input((9, 9, 1))
+    conv = layers.Conv2D(1, 3, name="conv")
+    table = layer_table(keras.Model(image, conv(conv(image))))
+    assert [(row.layer, row.size) for row in table[1:]] == [("conv", 7), ("conv", 5)]
+
+
+def test_behind_flatten_all_is_seen():
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            layers.Conv2D(2, 3, name="conv"),
+            layers.Flatten(name="flat"),
+            layers.Dense(3, name="dense"),
+        ]
+    )
+    table = layer_table(model)
+    assert [row.field is None for row in table] == [False, False, True, True]
+    assert repr(table).splitlines()[-1].split() == ["dense", "all"]
+    assert table._repr_html_().count("<tr>") == 5
+
+
+def test_names_in_a_table_are_text():
+    table = layer_table({"<b>": (3, 1)})
+    assert "<b>" in repr(table) and "&lt;b&gt;" in table._repr_html_()
+    assert [row.layer for row in layer_table([(3, 1), (2, 2)])[1:]] == [
+        "layer 1",
+        "layer 2",
+    ]
 
 
 # Mistakes.
@@ -361,6 +562,11 @@ def test_a_stride_above_the_kernel_leaves_units_that_see_nothing():
         (lambda: receptive_field([3]), r"layers\[0\] is 3; it must be \(kernel"),
         (lambda: receptive_field("vgg16"), "layers is a str"),
         (lambda: receptive_field([(3, 1)], axis=0), "axis is 0"),
+        (lambda: receptive_field({"c": 3}), r"layers\['c'\] is 3; it must be"),
+        (lambda: layer_table([(3, 1)], 0), "size is 0"),
+        (lambda: layer_table([(3, 1)], axis=None), "axis is None"),
+        (lambda: layer_table(chain(8, layers.ReLU()), 9), "the model takes 8 pixels"),
+        (lambda: layer_table([(9, 1)], 5), "does not fit once"),
     ],
 )
 def test_mistakes_are_named(call, message):
