@@ -215,7 +215,8 @@ def to_dense(model: keras.Model) -> keras.Model:
             new = layers.Conv2D(
                 layer.units,
                 flat,
-                dilation_rate=dilation,
+                # no taps, no holes: some backends would work for nothing
+                dilation_rate=1 if flat == (1, 1) else dilation,
                 activation=layer.activation,
                 use_bias=layer.use_bias,
                 dtype=layer.dtype_policy,
