@@ -13,11 +13,14 @@ import importlib.util
 import json
 import os
 import platform
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 _EXTRAS = {"tensorflow": "tf", "jax": "jax", "torch": "torch"}
 """The backends, and the extra of seglab that installs each."""
@@ -214,6 +217,60 @@ def set_seed(seed: int, deterministic: bool = False) -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         if flag not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
+
+
+def random_state() -> dict[str, Any]:
+    """Take the state of every global random number generator.
+
+    Returns
+    -------
+    dict
+        Of lists, numbers and text, as JSON keeps them; for `set_random_state`. Of
+        Python's generator, NumPy's and, where that is the backend, PyTorch's: its
+        dropout draws from it. With TensorFlow and JAX, the generators of Keras's layers
+        are among the model's variables.
+
+    Examples
+    --------
+    >>> import random
+    >>> state = random_state()
+    >>> first = random.random()
+    >>> set_random_state(state)
+    >>> random.random() == first
+    True
+    """
+    import keras
+
+    version, numbers, gauss = random.getstate()
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    state: dict[str, Any] = {
+        "python": [version, list(numbers), gauss],
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
+    }
+    if keras.backend.backend() == "torch":
+        torch = importlib.import_module("torch")
+        state["torch"] = torch.get_rng_state().tolist()
+        state["cuda"] = [one.tolist() for one in torch.cuda.get_rng_state_all()]
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put back what `random_state` took, on the same backend.
+
+    Parameters
+    ----------
+    state : dict
+        From `random_state`, or read from JSON.
+    """
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(keys, np.uint32), *rest))  # noqa: NPY002
+    if "torch" in state:
+        torch = importlib.import_module("torch")
+        torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
+        for number, one in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(torch.tensor(one, dtype=torch.uint8), number)
 
 
 def accelerator() -> Accelerator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -105,6 +105,7 @@ class Batches(keras.utils.PyDataset):
         self.augment, self.seed = augment, seed
         self.images_of = _images_of(split, size) if sampling == "balanced" else None
         self.epoch = 0
+        self.turns: Sequence[int] = range(self.num_batches)  # batches in their order
         self._shuffle()
         self._reader = ThreadPoolExecutor(max_workers=1)
         self._ahead: dict[tuple[int, int], Future[Any]] = {}  # by epoch and batch
@@ -120,18 +121,18 @@ class Batches(keras.utils.PyDataset):
         self._shuffle()
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Give batch `index`: images (B, H, W, C) and masks (B, H', W')."""
+        """Give the next batch: images (B, H, W, C) and masks (B, H', W')."""
         images: Any = self.split.images
         if not isinstance(images, StreamedArray):
-            return self._batch(index)
+            return self._batch(self.turns[index])
         ahead = self._ahead.pop((self.epoch, index), None)
         self._ahead.clear()
         if index + 1 < self.num_batches:
             # Keras's own workers would do, but they start before on_epoch_begin has
             # drawn the epoch's order.
-            following = self._reader.submit(self._batch, index + 1)
+            following = self._reader.submit(self._batch, self.turns[index + 1])
             self._ahead[self.epoch, index + 1] = following
-        return self._batch(index) if ahead is None else ahead.result()
+        return self._batch(self.turns[index]) if ahead is None else ahead.result()
 
     def _batch(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         start = index * self.batch_size

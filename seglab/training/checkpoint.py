@@ -1,10 +1,10 @@
 """The state of a training on disk, so that an interrupted one goes on to the bit.
 
 One file holds all that the next epoch depends on: the weights, the optimizer's
-moments, the state of dropout's random numbers, the history, the best weights so far,
-and the settings, so that a training is not continued with others by mistake. The file
-is written beside the old one and then takes its name, which a file system does in one
-step: whenever the power fails, there is one whole checkpoint, the new or the old.
+moments, the states of the random number generators, the history, the best weights so
+far, and the settings, so that a training is not continued with others by mistake. The
+file is written beside the old one and then takes its name, which a file system does in
+one step: whenever the power fails, there is one whole checkpoint, the new or the old.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from seglab import device
 from seglab.data import Dataset, Split
 from seglab.training.history import History
 from seglab.training.watch import Watch
@@ -55,13 +56,15 @@ class State:
     history : History
         Of the epochs so far.
     variables : list of ndarray
-        Of the model: its weights, and the states of its random number generators,
-        which `keras.Model.weights` leaves out.
+        Of the model: its weights, and the states of its own random number generators
+        (dropout's), which `keras.Model.weights` leaves out.
     optimizer : list of ndarray
         Its variables: the step number, the moments, the loss scale.
     best_weights : list of ndarray
         As `keras.Model.get_weights` gave them after the best epoch; empty when no
         epoch had a mean IoU.
+    random_state : dict
+        Of the global generators: see `seglab.device.random_state`.
     """
 
     settings: dict[str, str]
@@ -69,6 +72,7 @@ class State:
     variables: Arrays
     optimizer: Arrays
     best_weights: Arrays
+    random_state: dict[str, Any]
 
     @classmethod
     def of(
@@ -85,6 +89,7 @@ class State:
             [keras.ops.convert_to_numpy(v) for v in model.variables],
             [keras.ops.convert_to_numpy(v) for v in model.optimizer.variables],
             best_weights or [],
+            device.random_state(),
         )
 
     def restore(self, model: keras.Model) -> None:
@@ -111,6 +116,7 @@ class State:
             "best_epoch": history.best_epoch,
             "seconds": history.seconds,
             "learning_rate": history.learning_rate,
+            "random_state": self.random_state,
         }
         arrays: dict[str, Any] = {"record": np.array(json.dumps(record))}
         arrays["val_iou"] = history.val_iou
@@ -165,6 +171,7 @@ class State:
             group("variables"),
             group("optimizer"),
             group("best_weights"),
+            record["random_state"],
         )
 
 
@@ -213,7 +220,7 @@ class Checkpoint(keras.callbacks.Callback):
                 "on with it, or name another folder to begin anew."
             )
         state.restore(model)
-        watch.resume(state.history, state.best_weights)
+        watch.resume(state.history, state.best_weights, state.random_state)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the state."""

@@ -90,9 +90,10 @@ def fit(
         Show every image once an epoch, or as many images drawn so that rare classes
         are seen as often as frequent ones; see `seglab.training.batches.Batches`.
     seed : int, default 0
-        Of the order of the images and of the augmentation. What else is random, the
-        first weights and dropout, was seeded when the model was built; global
-        generators are not seeded anew.
+        Of which images share a batch and of the augmentation. What else is random, the
+        first weights and dropout, was seeded when the model was built; the order in
+        which the batches of an epoch come is drawn by Python's global generator, which
+        `seglab.device.set_seed` seeds. Global generators are not seeded anew.
     patience : int, optional
         Stop when the mean IoU on the validation images has not risen for so many
         epochs. Default: train all epochs.
@@ -227,6 +228,7 @@ def fit(
                         batches if hosts == 1 else HostShare(batches, index, hosts),
                         epochs=epochs,
                         initial_epoch=len(watch.loss),
+                        shuffle=False,  # the batches come shuffled
                         verbose=0,
                         callbacks=called,
                     )

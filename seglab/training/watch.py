@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from seglab import metrics
+from seglab import device, metrics
 from seglab.data import Dataset
 from seglab.metrics import confusion_matrix
 from seglab.progress import Display
@@ -64,6 +65,7 @@ class Watch(keras.callbacks.Callback):
         self.learning_rate: list[float] = []
         self.best_epoch, self.best_iou = 0, -math.inf
         self.best_weights: list[NDArray[Any]] | None = None
+        self.random_state: dict[str, Any] | None = None
         self.started = time.perf_counter()
         self.seconds = 0.0
         self.summary = ""
@@ -77,7 +79,12 @@ class Watch(keras.callbacks.Callback):
             done and self.patience is not None and waited >= self.patience
         )
 
-    def resume(self, history: History, best_weights: list[NDArray[Any]]) -> None:
+    def resume(
+        self,
+        history: History,
+        best_weights: list[NDArray[Any]],
+        random_state: dict[str, Any],
+    ) -> None:
         """Go on from what an interrupted training had reached."""
         self.loss, self.val_loss = list(history.loss), list(history.val_loss)
         self.val_iou, self.learning_rate = (
@@ -87,16 +94,25 @@ class Watch(keras.callbacks.Callback):
         if best_weights:
             self.best_epoch, self.best_weights = history.best_epoch, best_weights
             self.best_iou = float(history.mean_iou[self.best_epoch])
+        self.random_state = random_state
         self.seconds = history.seconds
         self.started = time.perf_counter() - self.seconds
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Go on with the random numbers of an interrupted training."""
+        if self.random_state is not None:
+            device.set_random_state(self.random_state)
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Tell the batches which epoch it is; they count one up when it begins.
+        """Tell the batches which epoch it is, and in which order to come.
 
         Left alone they would count what Keras fetches to find out shapes, which
         depends on the backend, and would not know where a training goes on.
         """
-        self.batches.epoch = epoch
+        self.batches.epoch = epoch  # they count one up when Keras begins it
+        turns = list(range(self.batches.num_batches))
+        random.shuffle(turns)  # as Keras would do, but once an epoch on every backend
+        self.batches.turns = turns
 
     # Not on_train_batch_end: that would make Keras fetch the loss after each step, and
     # an accelerator wait for it.

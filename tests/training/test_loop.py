@@ -13,8 +13,8 @@ from seglab.data import Augment
 from seglab.device import Accelerator
 from seglab.models import unet
 from seglab.training import DivergedError, History, evaluate, fit
-from seglab.training.watch import Watch, _spell
 from seglab.training.precision import choose_policy, computing_in
+from seglab.training.watch import Watch, _spell
 
 
 def train(model, dataset, **options):
