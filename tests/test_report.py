@@ -124,6 +124,72 @@ def test_json_and_csv_hold_the_table(report, tmp_path):
     assert rows[2]["iou"] == ""
 
 
+# Intervals
+
+
+def test_interval_is_the_bootstrap_of_the_images(report):
+    options = {"resamples": 100, "seed": 3}
+    got = report.interval(confidence=0.8, **options)
+    samples = metrics.bootstrap(CONFUSIONS, **options)
+    np.testing.assert_allclose(got, np.quantile(samples, [0.1, 0.9]))
+    got = report.interval(metrics.dice, confidence=0.8, **options)
+    samples = metrics.bootstrap(CONFUSIONS, metrics.dice, **options)
+    np.testing.assert_allclose(got, np.quantile(samples, [0.1, 0.9], axis=0))
+    assert np.isnan(got.low[2])  # mitosis is nowhere
+    low, high = report.interval()
+    assert low < report.mean_iou < high
+
+
+def test_intervals_are_beside_the_iou_everywhere_and_only_if_asked_for(report):
+    shown = report.with_intervals(0.9)
+    low, high = shown.interval(metrics.iou, confidence=0.9)
+    mean = shown.interval(confidence=0.9)
+    lines = str(shown).splitlines()
+    assert "90 % interval" in lines[1]
+    assert lines[2].split()[:4] == [
+        *("background", "0.874", f"{low[0]:.3f}–{high[0]:.3f}", "0.933")
+    ]
+    assert f"{mean.low:.3f}–{mean.high:.3f}" in lines[5]
+    assert lines[-1].startswith("Intervals: percentile bootstrap, 2000 resamples")
+    # A class that is nowhere has none, and the rest of the table is the same.
+    assert lines[4].split() == ["mitosis", "–", "–", "–", "–", "0"]
+    assert [line for line in lines if line in str(report).splitlines()][-2:] == [
+        line
+        for line in str(report).splitlines()
+        if "everywhere" in line or "0/0" in line
+    ]
+    parser = _Tags()
+    parser.feed(shown._repr_html_())
+    assert len([tag for tag, _ in parser.seen if tag == "th"]) == 7 + 4
+    assert f"{low[1]:.3f}–{high[1]:.3f}" in parser.text
+    plain = json.loads(shown.to_json())
+    assert plain["confidence"] == 0.9
+    assert plain["resamples"] == 2000
+    assert [plain["mean_iou_low"], plain["mean_iou_high"]] == list(mean)
+    assert plain["classes"][2]["iou_low"] is None
+    rows = list(csv.DictReader(io.StringIO(shown.to_csv())))
+    assert list(rows[0])[:4] == ["name", "iou", "iou_low", "iou_high"]
+    assert float(rows[1]["iou_high"]) == high[1]
+    assert "iou_low" not in report.to_dict()["classes"][0]
+    assert len(next(csv.DictReader(io.StringIO(report.to_csv())))) == 6
+
+
+def test_one_image_or_none_gives_no_interval():
+    for confusions in (CONFUSIONS[:1], CONFUSIONS[:0]):
+        report = Report(CLASSES, confusions, confidence=0.95)
+        assert np.isnan(report.interval()).all()
+        assert "nan" not in str(report)
+        assert report.to_dict()["mean_iou_low"] is None
+    one = str(Report(CLASSES, CONFUSIONS[:1], confidence=0.95))
+    assert one.endswith("Fewer than two images give no interval.")
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_confidence_is_a_share(report, confidence):
+    with pytest.raises(ValueError, match=f"confidence is {confidence}"):
+        report.with_intervals(confidence)
+
+
 def test_no_images_and_no_pixels_are_reported_not_raised():
     for confusions in (np.zeros((0, 2, 2), int), np.zeros((1, 2, 2), int)):
         report = Report(("a", "b"), confusions)

@@ -145,7 +145,7 @@ def hausdorff(
     them in each direction, as here; MedPy takes one of both lists thrown together,
     which the longer boundary dominates. For the Hausdorff distance itself all agree.
     Between *filled* masks, which scikit-image measures if given those, it is another
-    distance: that to a hole is then 0 from all that is around it.
+    distance: a hole of one pixel is then 1, however far from the outline it is.
 
     Source
     ------

@@ -37,7 +37,7 @@ from seglab.metrics.overlap import nan_mean
 Maps = NDArray[Any] | Sequence[Any]
 """An array (H, W) or (N, H, W), or a sequence of arrays (H, W)."""
 
-_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+_THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 """0.5, 0.55, ..., 0.95: of COCO, and of the Data Science Bowl after it."""
 
 _RECALLS = np.linspace(0, 1, 101)

@@ -207,7 +207,7 @@ class MeanIoU(keras.metrics.Metric):
         """Bring truth and prediction to labels of one shape, or say what is wrong."""
         C, shapes = self.num_classes, (tuple(truth.shape), tuple(prediction.shape))
         given = f"y_true has shape {shapes[0]} and y_pred {shapes[1]}"
-        if len(truth.shape) == len(prediction.shape) and truth.shape[-1] == 1:
+        if len(truth.shape) >= len(prediction.shape) and truth.shape[-1] == 1:
             truth = ops.squeeze(truth, axis=-1)  # (N, H, W)
         if len(prediction.shape) == len(truth.shape) + 1:
             channels = prediction.shape[-1]

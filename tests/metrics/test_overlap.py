@@ -12,6 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from seglab import metrics
 from seglab.metrics import confusion_matrix, overlap
 
+few = settings(max_examples=40, deadline=None)
 IGNORE = 255
 OF_CLASSES = ("dice", "f1", "iou", "precision", "recall")
 OF_ALL = ("cohen_kappa", "fw_iou", "mean_accuracy", "mean_iou", "pixel_accuracy")
@@ -40,6 +41,7 @@ def label_pairs(draw):
     return truth, prediction, num_classes
 
 
+@few
 @given(label_pairs())
 def test_matrix_equals_a_loop_over_pixels(pair):
     truth, prediction, num_classes = pair
@@ -51,6 +53,7 @@ def test_matrix_equals_a_loop_over_pixels(pair):
     assert matrix.sum() == np.count_nonzero(truth != IGNORE)
 
 
+@few
 @given(label_pairs(), st.integers(1, 40))
 def test_blocks_change_nothing(pair, block):
     truth, prediction, num_classes = pair
@@ -61,6 +64,7 @@ def test_blocks_change_nothing(pair, block):
     np.testing.assert_array_equal(got, expected)
 
 
+@few
 @given(label_pairs())
 def test_matrices_of_images_are_a_loop_over_images_and_add_up(pair):
     truth, prediction, num_classes = pair
@@ -72,7 +76,7 @@ def test_matrices_of_images_are_a_loop_over_images_and_add_up(pair):
     np.testing.assert_array_equal(stack.sum(axis=0), total)
 
 
-@settings(max_examples=50, deadline=None)
+@few
 @given(label_pairs())
 def test_metrics_of_a_stack_are_those_of_each_matrix(pair):
     truth, prediction, num_classes = pair
@@ -84,7 +88,7 @@ def test_metrics_of_a_stack_are_those_of_each_matrix(pair):
             np.testing.assert_array_equal(one, metric(matrix), err_msg=name)
 
 
-@settings(max_examples=30, deadline=None)
+@few
 @given(label_pairs())
 def test_per_class_metrics_equal_scikit_learn(pair):
     truth, prediction, num_classes = pair
@@ -119,7 +123,7 @@ def test_per_class_metrics_equal_scikit_learn(pair):
     )
 
 
-@settings(max_examples=40)
+@few
 @given(label_pairs())
 def test_identities_between_metrics(pair):
     truth, prediction, num_classes = pair
@@ -137,6 +141,7 @@ def test_identities_between_metrics(pair):
         assert np.isnan(value).all() or np.nanmax(value) <= 1 + 1e-12
 
 
+@few
 @given(label_pairs())
 def test_the_metrics_of_long_et_al_equal_their_code(pair):
     """score.py of the FCN authors, written out: hist, then four numbers."""
@@ -160,7 +165,7 @@ def test_the_metrics_of_long_et_al_equal_their_code(pair):
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@few
 @given(label_pairs())
 def test_kappa_equals_scikit_learn(pair):
     truth, prediction, num_classes = pair
@@ -265,7 +270,9 @@ def test_class_zero_and_a_negative_label_can_be_ignored():
 def test_wrong_labels_are_counted_in_the_whole_array(monkeypatch):
     monkeypatch.setattr(overlap, "_BLOCK", 4)
     truth = np.array([0, 0, 5, 0, 0, 5, 9, 0, 0])
-    with pytest.raises(ValueError, match=r"y_true .*: 5 \(2 pixels\), 9 \(1 pixels\)\."):
+    with pytest.raises(
+        ValueError, match=r"y_true .*: 5 \(2 pixels\), 9 \(1 pixels\)\."
+    ):
         confusion_matrix(truth, np.zeros(9, int), 2)
     # Labels under ignored pixels are not among them, not even fractions.
     with pytest.raises(ValueError, match=r"y_pred .*: 7 \(1 pixels\)\."):
