@@ -68,7 +68,7 @@ class CrossEntropy(Loss):
     r"""Minus the log of the probability that the true class got; mean over pixels.
 
     Takes scores, not probabilities: softmax is inside. With p the softmax of the scores
-    and y the one-hot truth, the gradient at each pixel is :math:`(p - y) / n`, with n
+    and t the one-hot truth, the gradient at each pixel is :math:`(p - t) / n`, with n
     the number of pixels that count: the simplest formula in the subject.
 
     Parameters
@@ -94,18 +94,18 @@ class CrossEntropy(Loss):
 
     def forward(self, prediction: Array, target: NDArray[Any]) -> float:
         """Compare scores, of shape (..., K), with labels of shape (...)."""
-        counted, y = _one_hot(prediction, target, self.ignore_index)
+        counted, t = _one_hot(prediction, target, self.ignore_index)
         n = max(int(counted.sum()), 1)
         log_p = log_softmax(prediction, axis=-1)  # (..., K)
-        self._grad = (np.exp(log_p) - y) * counted[..., None] / n
-        return float(-(y * log_p).sum() / n)
+        self._grad = (np.exp(log_p) - t) * counted[..., None] / n
+        return float(-(t * log_p).sum() / n)
 
 
 class Dice(Loss):
     r"""One minus the overlap of prediction and truth, averaged over the classes.
 
-    :math:`1 - \frac{1}{K} \sum_k \frac{2 \sum p_k y_k + \epsilon}{\sum p_k + \sum y_k
-    + \epsilon}` with probabilities p and the one-hot truth y, summed over all pixels of
+    :math:`1 - \frac{1}{K} \sum_k \frac{2 \sum p_k t_k + \epsilon}{\sum p_k + \sum t_k
+    + \epsilon}` with probabilities p and the one-hot truth t, summed over all pixels of
     the batch. Unlike cross-entropy it weighs classes equally, however few their pixels.
 
     Parameters
@@ -136,14 +136,14 @@ class Dice(Loss):
 
     def forward(self, prediction: Array, target: NDArray[Any]) -> float:
         """Compare probabilities, of shape (..., K), with labels of shape (...)."""
-        counted, y = _one_hot(prediction, target, self.ignore_index)
+        counted, t = _one_hot(prediction, target, self.ignore_index)
         p = prediction * counted[..., None]
         K = p.shape[-1]
         pixels = tuple(range(p.ndim - 1))  # all axes but that of the classes
-        overlap = 2 * (p * y).sum(axis=pixels) + self.epsilon  # (K,)
-        total = p.sum(axis=pixels) + y.sum(axis=pixels) + self.epsilon  # (K,)
-        # d(overlap / total)/dp = 2 y / total - overlap / total^2
-        slope = 2 * y / total - overlap / total**2  # (..., K)
+        overlap = 2 * (p * t).sum(axis=pixels) + self.epsilon  # (K,)
+        total = p.sum(axis=pixels) + t.sum(axis=pixels) + self.epsilon  # (K,)
+        # d(overlap / total)/dp = 2 t / total - overlap / total^2
+        slope = 2 * t / total - overlap / total**2  # (..., K)
         self._grad = -slope * counted[..., None] / K
         return float(1 - (overlap / total).mean())
 
@@ -197,7 +197,7 @@ def _one_hot(
             f"takes 0 to {K - 1}. A label that means not annotated goes to "
             "ignore_index."
         )
-    y = np.zeros(prediction.shape, prediction.dtype)
-    np.put_along_axis(y, np.where(counted, labels, 0)[..., None], 1, axis=-1)
+    t = np.zeros(prediction.shape, prediction.dtype)
+    np.put_along_axis(t, np.where(counted, labels, 0)[..., None], 1, axis=-1)
     mask = counted.astype(prediction.dtype)
-    return mask, y * mask[..., None]
+    return mask, t * mask[..., None]

@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from numpy.typing import DTypeLike
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from seglab.scratch.layer import Array, Layer
+
+_THREADS = ThreadpoolController()
+"""Of NumPy's matrix product. Its threads wait for each other in busy loops after each
+of a network's many small products. On a machine with other work to do they wait long:
+a step then took 4 to 9 times as long with two threads as with one, and as much more
+processor time. One thread also sums in the same order on every machine."""
 
 
 class Sequential(Layer):
     """A network whose layers feed each other in a row. It is itself a layer.
 
     Its parameters are those of its layers, under names such as ``"0.W"``: the layer's
-    place and the parameter's name.
+    place and the parameter's name. While it computes, NumPy uses one processor core.
 
     Parameters
     ----------
@@ -68,14 +75,16 @@ class Sequential(Layer):
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """Pass x through all layers, from the first to the last."""
-        for layer in self.layers:
-            x = layer.forward(x, training)
+        with _THREADS.limit(limits=1, user_api="blas"):
+            for layer in self.layers:
+                x = layer.forward(x, training)
         return x
 
     def backward(self, grad: Array) -> Array:
         """Pass the gradient back, from the last layer to the first: the chain rule."""
-        for layer in reversed(self.layers):
-            grad = layer.backward(grad)
+        with _THREADS.limit(limits=1, user_api="blas"):
+            for layer in reversed(self.layers):
+                grad = layer.backward(grad)
         return grad
 
     def cast(self, dtype: DTypeLike) -> None:

@@ -168,7 +168,7 @@ class Adam(Optimizer):
     r"""Momentum and RMSProp together, corrected for their start at zero.
 
     :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`,
-    :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`, and in step t
+    :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`, and in the t-th step
     :math:`w \leftarrow w - \eta \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t}
     \frac{m}{\sqrt{v} + \hat\epsilon}`.
 
