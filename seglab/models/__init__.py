@@ -14,6 +14,7 @@ device.prepare()  # before Keras: it says what to install if the backend is miss
 
 from seglab.models.autoencoder import autoencoder, segmentation_head  # noqa: E402
 from seglab.models.fcn import bilinear_kernel, fcn, transfer_weights  # noqa: E402
+from seglab.models.mobilenet_unet import mobilenet_unet  # noqa: E402
 from seglab.models.patch_cnn import patch_cnn, sample_patches, to_dense  # noqa: E402
 from seglab.models.segnet import segnet  # noqa: E402
 from seglab.models.unet import unet  # noqa: E402
@@ -22,6 +23,7 @@ __all__ = [
     "autoencoder",
     "bilinear_kernel",
     "fcn",
+    "mobilenet_unet",
     "patch_cnn",
     "sample_patches",
     "segmentation_head",
