@@ -86,8 +86,8 @@ def show(
     >>> len(fig.axes), alt_text(fig)
     (4, '4 images: a; b; c; d.')
     """
-    stack = _as_list(images, "images")
-    layers = None if masks is None else _as_list(masks, "masks")
+    stack = as_list(images, "images")
+    layers = None if masks is None else as_list(masks, "masks")
     for name, given in (("masks", layers), ("titles", titles)):
         if given is not None and len(given) != len(stack):
             raise ValueError(
@@ -115,9 +115,9 @@ def show(
         if classes is not None:
             # Class 0 is left clear in an overlay, so it has no color to explain.
             handles = _legend_handles([k for k in found if k > 0], classes)
-            handles += _ignore_handle(layers, ignore_index)
+            handles += ignore_handle(layers, ignore_index)
     title_rows = 0 if titles is None else rows
-    figure, axes = _grid(rows, columns, pictures, handles, title_rows)
+    figure, axes = grid(rows, columns, pictures, handles, title_rows)
     figure.alt = alt
     with style():
         for ax, picture in zip(axes.flat, pictures, strict=False):
@@ -189,8 +189,8 @@ def side_by_side(
     if np.ndim(truth) == 2:
         image, truth = np.asarray(image)[None], np.asarray(truth)[None]
         prediction = None if prediction is None else np.asarray(prediction)[None]
-    images, truths = _as_list(image, "image"), _as_list(truth, "truth")
-    guesses = None if prediction is None else _as_list(prediction, "prediction")
+    images, truths = as_list(image, "image"), as_list(truth, "truth")
+    guesses = None if prediction is None else as_list(prediction, "prediction")
     for name, given in (("truth", truths), ("prediction", guesses)):
         if given is not None and len(given) != len(images):
             raise ValueError(
@@ -217,11 +217,11 @@ def side_by_side(
 
     found = _labels_in([*truths, *(guesses or ())], ignore_index)
     handles = _legend_handles(found, classes)
-    handles += _ignore_handle(truths, ignore_index)
+    handles += ignore_handle(truths, ignore_index)
     kinds = [kind for kind in ERROR_STYLES if any(e[kind].any() for e in errors)]
     handles += [Patch(**ERROR_STYLES[kind], label=kind) for kind in kinds]
 
-    figure, axes = _grid(len(images), columns, pictures, handles, title_rows=1)
+    figure, axes = grid(len(images), columns, pictures, handles, title_rows=1)
     with style():
         for row, picture, mask in zip(axes, pictures, truths, strict=True):
             row[0].imshow(picture)
@@ -230,9 +230,10 @@ def side_by_side(
             axes, guesses or (), truths, errors, strict=False
         ):
             # What the network says of a pixel that is not annotated is not judged.
-            _draw_mask(row[2], guess, ignore_index, hide=_ignored(mask, ignore_index))
+            hide = find_ignored(mask, ignore_index)
+            _draw_mask(row[2], guess, ignore_index, hide=hide)
             for kind in kinds:
-                _draw_region(row[2], wrong[kind], ERROR_STYLES[kind])
+                draw_region(row[2], wrong[kind], ERROR_STYLES[kind])
         for ax, title in zip(axes[0], titles, strict=False):
             ax.set_title(title)
     names = "Image and truth" if guesses is None else "Image, truth and prediction"
@@ -240,7 +241,7 @@ def side_by_side(
     figure.alt += f" Truth: {_shares(truths, classes, ignore_index)}."
     if guesses is not None:
         figure.alt += f" Prediction: {_shares(guesses, classes, ignore_index)}."
-        figure.alt += f" {_describe_errors(errors, truths, ignore_index)}"
+        figure.alt += f" {describe_errors(errors, truths, ignore_index)}"
     return figure
 
 
@@ -252,7 +253,7 @@ def find_errors(
 ) -> dict[str, NDArray[np.bool_]]:
     """Sort the wrong pixels by kind; each mask has shape (H, W)."""
     y, p = np.asarray(truth), np.asarray(prediction)
-    wrong = (y != p) & ~_ignored(y, ignore_index)
+    wrong = (y != p) & ~find_ignored(y, ignore_index)
     if background is None:
         nothing = np.zeros_like(wrong)
         return {MISSED: nothing, INVENTED: nothing, CONFUSED: wrong}
@@ -263,14 +264,15 @@ def find_errors(
     }
 
 
-def _ignored(mask: ArrayLike, ignore_index: int | None) -> NDArray[np.bool_]:
+def find_ignored(mask: ArrayLike, ignore_index: int | None) -> NDArray[np.bool_]:
+    """Mark the pixels of a mask that are not annotated."""
     if ignore_index is None:
         return np.zeros(np.shape(mask), bool)
     ignored: NDArray[np.bool_] = np.asarray(mask) == ignore_index
     return ignored
 
 
-def _as_list(arrays: Any, name: str) -> list[NDArray[Any]]:
+def as_list(arrays: Any, name: str) -> list[NDArray[Any]]:
     """Split a batch or a sequence into its arrays, and refuse what is neither."""
     if isinstance(arrays, np.ndarray) and arrays.ndim < 3:
         raise ValueError(
@@ -287,7 +289,7 @@ def _as_list(arrays: Any, name: str) -> list[NDArray[Any]]:
     return listed
 
 
-def _grid(
+def grid(
     rows: int,
     columns: int,
     pictures: Sequence[NDArray[Any]],
@@ -346,8 +348,9 @@ def _legend_handles(found: Sequence[int], classes: Sequence[str] | None) -> list
     ]
 
 
-def _ignore_handle(masks: Sequence[ArrayLike], ignore_index: int | None) -> list[Patch]:
-    if not any(_ignored(mask, ignore_index).any() for mask in masks):
+def ignore_handle(masks: Sequence[ArrayLike], ignore_index: int | None) -> list[Patch]:
+    """Give the legend's entry for pixels that are not annotated, if there are any."""
+    if not any(find_ignored(mask, ignore_index).any() for mask in masks):
         return []
     return [Patch(**IGNORE_STYLE, label="not annotated")]
 
@@ -359,12 +362,12 @@ def _draw_mask(
     hide: NDArray[np.bool_] | None = None,
 ) -> None:
     ax.imshow(colorize(mask, ignore_index=ignore_index), interpolation="nearest")
-    _draw_region(
-        ax, _ignored(mask, ignore_index) if hide is None else hide, IGNORE_STYLE
+    draw_region(
+        ax, find_ignored(mask, ignore_index) if hide is None else hide, IGNORE_STYLE
     )
 
 
-def _draw_region(ax: Any, region: NDArray[np.bool_], look: dict[str, Any]) -> None:
+def draw_region(ax: Any, region: NDArray[np.bool_], look: dict[str, Any]) -> None:
     """Cover the marked pixels, exactly, with a color and a hatch."""
     if not region.any():
         return
@@ -411,7 +414,7 @@ def _shares(
         f"({_percent(float(np.mean(labels == k)))})"
         for k in _labels_in(masks, ignore_index)
     ]
-    ignored = _ignored(labels, ignore_index).mean()
+    ignored = find_ignored(labels, ignore_index).mean()
     if ignored:
         parts.append(f"not annotated ({_percent(float(ignored))})")
     return ", ".join(parts)
@@ -422,12 +425,13 @@ def _describe_list(titles: Sequence[str] | None, count: int) -> str:
     return f"{what}." if titles is None else f"{what}: {'; '.join(titles)}."
 
 
-def _describe_errors(
+def describe_errors(
     errors: Sequence[dict[str, NDArray[np.bool_]]],
     truths: Sequence[ArrayLike],
     ignore_index: int | None,
 ) -> str:
-    judged = sum(int((~_ignored(mask, ignore_index)).sum()) for mask in truths)
+    """Say how many pixels are wrong, and of which kinds."""
+    judged = sum(int((~find_ignored(mask, ignore_index)).sum()) for mask in truths)
     counts = {kind: sum(int(e[kind].sum()) for e in errors) for kind in ERROR_STYLES}
     total = sum(counts.values())
     if judged == 0:

@@ -64,7 +64,36 @@ FIGURES = {
     "counts": lambda: plots.confusion_matrix(
         [[9e7, 10], [12345, 0]], ("background", "nucleus"), normalize=None
     ),
+    "seeds": lambda: plots.learning_curves([history(), history(3), history(5)]),
+    "many seeds": lambda: plots.learning_curves([history(classes=DIGITS)] * 2),
+    "error map": lambda: plots.error_map(*scene(2)),
+    "error maps": lambda: plots.error_map(
+        *(np.stack([a] * 5) for a in scene(4, ignore=True)),
+        ignore_index=255,
+        titles=["IoU 0.10"] * 5,
+    ),
+    "kernel": lambda: plots.kernels([[-1, 0, 1]] * 3),
+    "kernels": lambda: plots.kernels(noise(3, 3, 1, 20)),
+    "later kernels": lambda: plots.kernels(noise(5, 3, 3, 16)),
+    "map": lambda: plots.feature_maps(noise(9, 7, 1)),
+    "maps": lambda: plots.feature_maps(abs(noise(16, 24, 10))),
+    "many maps": lambda: plots.feature_maps(
+        noise(8, 8, 40), columns=8, one_scale=False
+    ),
+    "field": lambda: plots.receptive_field([(3, 1), (2, 2)] * 2, scene()[0]),
+    "effective field": lambda: plots.receptive_field(
+        [(31, 1)], scene()[0], effective=abs(noise(16, 24))
+    ),
+    "pyramid": lambda: plots.pyramid([(3, 1), (2, 2), (3, 1, 2), (1, 1)]),
+    "large pyramid": lambda: plots.pyramid([(3, 1), (3, 2)] * 4),
+    "reliability": lambda: plots.reliability_diagram(
+        [np.nan, 0.5, 0.9], [np.nan, 0.7, 0.8], [0, 10, 90]
+    ),
 }
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(size=shape)
 
 
 @pytest.fixture(scope="module", params=FIGURES)
@@ -101,7 +130,8 @@ def test_every_figure_has_words_and_no_default_title(figure):
 
 
 def test_panels_across_are_at_most_three(figure):
-    assert max(ax.get_gridspec().ncols for ax in figure.axes) <= 3
+    grids = [ax.get_gridspec() for ax in figure.axes]  # None for a color bar
+    assert max(grid.ncols for grid in grids if grid is not None) <= 3
 
 
 def test_it_is_displayed_once_with_its_words(figure):
@@ -313,6 +343,51 @@ def test_the_epoch_whose_weights_were_kept_is_marked():
     figure = plots.learning_curves(past)
     assert list(figure.axes[1].lines[-1].get_xdata()) == [3, 3]
     assert "epoch 3 were kept" in plots.alt_text(figure)
+
+
+def test_of_several_trainings_the_median_and_the_whole_range():
+    past = [history(4, ("a", "b")) for _ in range(3)]
+    for factor, one in zip((1.0, 0.7, 0.4), past, strict=True):
+        one.loss, one.val_iou = [factor * x for x in one.loss], factor * one.val_iou
+        one.best_epoch = 1
+    past[0].val_iou[0, 1] = np.nan  # in one training the class was absent
+    figure = plots.learning_curves(past)
+    left, right = figure.axes
+    np.testing.assert_allclose(left.lines[0].get_ydata(), past[1].loss)
+    assert len(right.lines) == 2  # no epoch is marked: each has its own
+    middle = [line.get_ydata() for line in right.lines]
+    ious = np.stack([one.val_iou for one in past])
+    np.testing.assert_allclose(middle, np.nanmedian(ious, axis=0).T)
+    for k, band in enumerate(right.collections):
+        corners = band.get_paths()[0].vertices
+        for epoch in range(1, 5):
+            heights = corners[corners[:, 0] == epoch, 1]
+            known = ious[:, epoch - 1, k][~np.isnan(ious[:, epoch - 1, k])]
+            assert heights.min() == pytest.approx(known.min())
+            assert heights.max() == pytest.approx(known.max())
+    assert "medians of 3 trainings" in plots.alt_text(figure)
+    assert "a 0.56 (0.32 to 0.80)" in plots.alt_text(figure)
+
+
+def test_a_training_that_ended_early_leaves_the_others():
+    short, long = history(2), history(5)
+    left, _ = plots.learning_curves([short, long]).axes
+    expected = np.array(long.loss)
+    np.testing.assert_allclose(left.lines[0].get_ydata(), expected)
+    assert len(left.lines[0].get_xdata()) == 5
+
+
+def test_bands_of_many_classes_are_left_out():
+    left, right = plots.learning_curves([history(classes=DIGITS)] * 2).axes
+    assert len(left.collections) == 2
+    assert len(right.collections) == 0
+
+
+def test_trainings_on_other_classes_are_not_mixed():
+    with pytest.raises(ValueError, match="different classes"):
+        plots.learning_curves([history(), history(classes=("background", "coin"))])
+    with pytest.raises(ValueError, match="empty list"):
+        plots.learning_curves([])
 
 
 def test_lines_differ_in_more_than_color():
