@@ -322,7 +322,8 @@ def distribute(devices: Sequence[str] | None = None) -> Iterator[int]:
       ``KERAS_DISTRIBUTION_JOB_ADDRESSES`` (``10.0.0.1:1234``, the first host's address
       and a free port), ``KERAS_DISTRIBUTION_NUM_PROCESSES`` (how many hosts) and
       ``KERAS_DISTRIBUTION_PROCESS_ID`` (0 on the first, 1 on the next), and call this
-      before anything is computed, `set_seed` included. Each host loads the same data.
+      before anything is computed, `set_seed` included. Each host loads the same data
+      and sets the same seed; checkpoints lie on a file system that all of them see.
     * **PyTorch**: one device; Keras has no distribution there.
 
     Tested on virtual devices of one machine, and for several hosts on two processes of
@@ -411,6 +412,31 @@ def host() -> tuple[int, int]:
         return 0, 1
     jax = importlib.import_module("jax")
     return int(jax.process_index()), int(jax.process_count())
+
+
+def gather(number: int) -> list[int]:
+    """Give a number of each host to all of them, when all have come here.
+
+    Parameters
+    ----------
+    number : int
+        This host's.
+
+    Returns
+    -------
+    list of int
+        In the order of the hosts.
+
+    Examples
+    --------
+    >>> gather(7)
+    [7]
+    """
+    if host()[1] == 1:
+        return [number]
+    utilities = importlib.import_module("jax.experimental.multihost_utils")
+    gathered: list[int] = utilities.process_allgather(np.array(number)).tolist()
+    return gathered
 
 
 @contextmanager

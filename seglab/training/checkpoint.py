@@ -196,10 +196,18 @@ class Checkpoint(keras.callbacks.Callback):
         Raises
         ------
         CheckpointError
-            When it is damaged, of other settings, or of more epochs than are asked for.
+            When it is damaged, of other settings, or of more epochs than are asked for,
+            or when several hosts find different ones.
         """
         self.watch = watch
+        device.gather(0)  # wait until the host that writes has written
         state = State.read(self.folder)
+        found = device.gather(len(state.history) if state else 0)
+        if len(set(found)) > 1:
+            raise CheckpointError(
+                f"the hosts found checkpoints of {found} epochs in {self.folder}: it "
+                "must be one folder that all of them see."
+            )
         if state is None:
             return
         names = sorted({*self.settings, *state.settings})
