@@ -24,13 +24,13 @@ convolution whose kernel is `bilinear_kernel`.
 Where this departs from the paper, and why:
 
 * The weights are drawn (He initialization), not taken from a VGG16 that was trained on
-  ImageNet: nothing here needs a network connection. The paper calls training from
-  scratch "not feasible"; of 1000 classes of photographs, that is. Small networks
-  (``width=8``) on small images learn in minutes.
+  ImageNet, so nothing has to be fetched. The paper holds training from scratch to be
+  "not feasible considering the time required"; for its size and its photographs. A
+  network of ``width=8`` on images of 64 x 64 pixels learns in minutes.
 * ``padding="same"`` (default) is what one would build today: see `fcn`. The paper's is
   ``padding="paper"``.
-* The pooling rounds sizes up in both, as Caffe's does: windows that stick out at the
-  far end take the largest of what is there.
+* Poolings round sizes up in both, as Caffe's do: a window that sticks out at the far
+  end takes the largest of what is there.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def fcn(
         trains on a laptop.
     fc_channels : int, optional
         Channels of fc6 and fc7; ``64 * width`` unless given (the paper's 4096). They
-        hold nine tenths of the weights: fewer make a light network.
+        hold nine tenths of the weights: ``8 * width`` makes a light network.
     batch_norm : bool, optional
         Batch normalization between each convolution and its ReLU, in fc6 and fc7
         too. Unless given: True with "same", False with "paper", whose VGG16 has none.

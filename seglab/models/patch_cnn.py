@@ -1,11 +1,11 @@
 r"""Patch CNN: classify the pixel in the center of a patch, then slide the patch.
 
-The first deep networks that segmented images were classifiers: one patch in, the
-class of its center out. Cireşan, Giusti, Gambardella and Schmidhuber, "Deep Neural
-Networks Segment Neuronal Membranes in Electron Microscopy Images", NIPS 2012, won a
-challenge so. Their network N4, with w for the width::
+A patch goes in, and the class of the pixel in its center comes out: so Cireşan,
+Giusti, Gambardella and Schmidhuber, "Deep Neural Networks Segment Neuronal Membranes
+in Electron Microscopy Images", NIPS 2012, won a challenge in segmentation. Their
+network N4, with w for the width (48)::
 
-    patch     95 x 95     image
+    patch     95 x 95, gray
     conv 4x4  92 x 92, w  --- pool ---  46 x 46, w
     conv 5x5  42 x 42, w  --- pool ---  21 x 21, w
     conv 4x4  18 x 18, w  --- pool ---   9 x  9, w
@@ -17,18 +17,20 @@ Patches of neighboring pixels overlap almost wholly, and so does the work. `to_d
 turns a trained patch classifier into a fully convolutional network that computes
 what overlaps once, and gives the same score at every pixel.
 
-The trick is in the poolings. A pooling of stride 2 keeps the maxima at every other
-position: those that the patch of *this* pixel needs. The patch of the next pixel needs
-the others. So the dense network keeps all (stride 1), and each layer behind steps over
-those that are not its own: its taps lie 2 apart, behind two poolings 4, ... ("à trous",
-with holes). It is what Long et al. (2015, section 3.2) call filter rarefaction and Li,
-Zhao and Wang (2014) d-regularly sparse kernels. Giusti et al. (2013) reach the same
-scores by sorting the positions into fragments, and OverFeat (Sermanet et al., 2014) by
-shifting its last pooling.
+The trick is in the poolings. A pooling of stride 2 keeps every other maximum: those
+that the patch of *this* pixel needs. The patch of the next pixel needs the others. So
+the dense network keeps them all (stride 1), and every layer behind steps over those
+that are not for its pixel: its taps lie 2 apart, behind two poolings 4, and so on ("à
+trous", with holes). Long et al. (2015, section 3.2) call it filter rarefaction; Li,
+Zhao and Wang (2014) d-regularly sparse kernels. Two other ways lead to the same scores:
+Giusti et al. (2013) sort the maxima into fragments that are convolved one by one, and
+shift-and-stitch, which Long et al. credit to OverFeat (Sermanet et al., 2014), runs the
+network on shifted images and interlaces what comes out.
 
-Where this departs from the paper, and why: ReLU and He initialization; one network
-instead of the mean of four; no foveation (blur towards the patch's border), and no
-calibration polynomial: see `sample_patches` on what that was for.
+Where this departs from the paper, and why: ReLU and He initialization, as in the other
+networks here; one network where the paper averages several; none of its foveation (blur
+towards the border of a patch), which a dense network could not share between pixels;
+and no calibration of the scores: see `sample_patches` on what that was for.
 """
 
 from __future__ import annotations

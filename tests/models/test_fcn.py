@@ -197,6 +197,19 @@ def test_paper_has_its_dropout_and_no_batch_norm():
     assert "BatchNormalization" in kinds(padding="paper", batch_norm=True)[0]
 
 
+@pytest.mark.backends
+def test_pooling_rounds_up_as_caffes():
+    """What sticks out at the far end counts for nothing, below zero too."""
+    x = -1 - np.random.default_rng(0).random((1, 7, 4, 2), np.float32)
+    expected = np.empty((1, 4, 2, 2), np.float32)
+    for row in range(4):
+        for column in range(2):
+            window = x[0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            expected[0, row, column] = window.max(axis=(0, 1))
+    pool = without_values((64, 64, 1), 2, width=1).get_layer("pool3")
+    np.testing.assert_array_equal(run(pool, x), expected)
+
+
 # Any size, with the padding of today.
 
 
