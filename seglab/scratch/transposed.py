@@ -19,7 +19,7 @@ from seglab.scratch.windows import col2im, im2col
 class ConvTranspose2D(Layer):
     r"""Upsample with learned kernels: each pixel stamps a kernel onto the output.
 
-    A convolution is linear: :math:`z = Ax` for a matrix A made of its kernel. This
+    A convolution is linear: :math:`y = Ax` for a matrix A made of its kernel. This
     layer multiplies by :math:`A^T`, so its forward pass is that convolution's backward
     pass and the other way round. It undoes the convolution's change of size, not the
     convolution. Kernels whose side is no multiple of the stride overlap unevenly, which
