@@ -1,0 +1,145 @@
+"""One training step of U-Nets of like size, and what `fit` adds to a bare loop.
+
+A step is forward, cross-entropy, backward and Adam, on a batch of 8 images of 128 x 128
+x 1 with 3 classes, in float32. The batch is in memory and the loss is read after each
+step, as a progress bar does.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import harness
+import keras
+import networks
+import numpy as np
+from harness import Goal, Result, Row, Table, interleave, ratio
+
+from seglab import data, device, models, training
+
+C = 3
+
+
+def steps(N: int, SIDE: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Make the contestants: functions of one step, and how large the networks are."""
+    rng = np.random.default_rng(0)
+    images = rng.random((N, SIDE, SIDE, 1), np.float32)
+    masks = rng.integers(0, C, (N, SIDE, SIDE), np.int32)
+    device.set_seed(0)
+    networks.torch.manual_seed(0)
+    ours = models.unet((SIDE, SIDE, 1), C, width=16)
+    example = networks.keras_example(1, C, SIDE)
+    plain, plain_last = (networks.TorchUNet(1, C, 16) for _ in range(2))
+    monai, smp = networks.monai_unet(1, C), networks.smp_unet(1, C)
+    torch_step = networks.torch_step
+    found = {
+        "seglab unet": (ours, networks.keras_step(ours, images, masks)),
+        "the same in plain PyTorch": (
+            plain,
+            torch_step(plain, images, masks, channels_last=False),
+        ),
+        "the same in PyTorch, channels last": (
+            plain_last,
+            torch_step(plain_last, images, masks, channels_last=True),
+        ),
+        "Keras example": (example, networks.keras_step(example, images, masks)),
+        "MONAI UNet": (monai, torch_step(monai, images, masks, channels_last=False)),
+        "SMP Unet, mobilenet_v2": (
+            smp,
+            torch_step(smp, images, masks, channels_last=False),
+        ),
+    }
+    return (
+        {name: step for name, (_, step) in found.items()},
+        {name: networks.millions(model) for name, (model, _) in found.items()},
+    )
+
+
+def loops(epochs: int, count: int) -> dict[str, Any]:
+    """Make the contestants: functions that train some epochs, and time them alone."""
+    cells = data.load("cells", count=count, size=64)
+
+    def ours(n: int) -> None:
+        device.set_seed(0)
+        model = models.unet(cells.image_shape, 2, width=8)
+        training.fit(model, cells, epochs=n, progress=False)
+
+    def bare(n: int) -> None:
+        device.set_seed(0)
+        model = models.unet(cells.image_shape, 2, width=8)
+        model.compile(
+            optimizer=keras.optimizers.Adam(3e-3),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        model.fit(
+            cells.train.images,
+            cells.train.masks,
+            batch_size=16,
+            epochs=n,
+            validation_data=(cells.val.images, cells.val.masks),
+            verbose=0,
+        )
+
+    return {"fit": ours, "bare": bare, "epochs": epochs}
+
+
+def compare_loops(epochs: int, count: int, rounds: int) -> dict[str, list[float]]:
+    """Time an epoch: the difference of a long training and one of a single epoch.
+
+    Compiling, which both need once, drops out.
+    """
+    made = loops(epochs, count)
+    runs = {
+        f"{name} {n}": (lambda name=name, n=n: made[name](n))
+        for name in ("fit", "bare")
+        for n in (1, 1 + epochs)
+    }
+    seconds = interleave(runs, rounds, warmups=0)
+    return {
+        name: [
+            (many - one) / epochs
+            for one, many in zip(
+                seconds[f"{name} 1"], seconds[f"{name} {1 + epochs}"], strict=True
+            )
+        ]
+        for name in ("fit", "bare")
+    }
+
+
+def main() -> None:
+    options = harness.arguments(__doc__ or "")
+    quick = options.quick
+    N, SIDE = (2, 32) if quick else (8, 128)
+    contestants, sizes = steps(N, SIDE)
+    seconds = interleave(
+        contestants, 2 if quick else 9, warmups=2, at_least=0 if quick else 1.0
+    )
+    started = time.perf_counter()
+    epoch = compare_loops(*((1, 24, 1) if quick else (8, 400, 4)))
+    Result(
+        "training_step",
+        [
+            Table(
+                f"A training step, {N} images of {SIDE} × {SIDE}",
+                [Row(name, times, sizes[name]) for name, times in seconds.items()],
+                "seglab unet",
+            ),
+            Table(
+                "An epoch: 280 images of 64 × 64, validated on 60; U-Net of width 8",
+                [
+                    Row("seglab fit", epoch["fit"], "IoU of each class, best weights"),
+                    Row("bare Keras fit", epoch["bare"], "validation loss"),
+                ],
+                "bare Keras fit",
+            ),
+        ],
+        [Goal("fit over a bare Keras loop", ratio(epoch["fit"], epoch["bare"]), 1.03)],
+        facts={"seconds of the comparison of loops": time.perf_counter() - started},
+        quick=quick,
+    ).save()
+
+
+if __name__ == "__main__":
+    main()
