@@ -226,6 +226,8 @@ def _run_tiles(
         # The last batch keeps what is left of the one before: all have one shape.
         for place, (i, j) in enumerate(chosen):
             batch[place] = _cut(image, rows.pixels(i), columns.pixels(j))
+            if image.dtype == np.uint8:
+                batch[place] /= 255
         maps = average_views(network.run, batch, views)  # (K, N, h, w)
         for place, (i, j) in enumerate(chosen):
             yield i, j, maps[:, place]
@@ -237,14 +239,16 @@ def _run_tiles(
 
 def _cut(
     image: NDArray[Any], rows: NDArray[np.intp], columns: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    """Take some pixels of an image, as the network wants them."""
-    # The hull first: of a memory-mapped file no more than that is read.
+) -> NDArray[Any]:
+    """Take some rows and columns of an image."""
+    # Their hull first: of a memory-mapped file no more than that is read.
     top, left = rows.min(), columns.min()
-    hull = image[top : rows.max() + 1, left : columns.max() + 1]
-    window = np.asarray(hull)[np.ix_(rows - top, columns - left)]
-    scale = np.float32(255 if window.dtype == np.uint8 else 1)
-    return np.asarray(window, np.float32) / scale
+    window = image[top : rows.max() + 1, left : columns.max() + 1]
+    if len(rows) > window.shape[0]:  # mirrored: some are taken twice
+        window = np.take(window, rows - top, axis=0)
+    if len(columns) > window.shape[1]:
+        window = np.take(window, columns - left, axis=1)
+    return window
 
 
 def _channels_last(maps: NDArray[np.float32]) -> NDArray[np.float32]:
