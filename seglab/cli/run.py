@@ -51,7 +51,9 @@ class Recipe:
 
     def load(self) -> Dataset:
         """Load the data set as the recipe says."""
-        options = {} if self.difficulty is None else {"difficulty": self.difficulty}
+        options: dict[str, Any] = {}
+        if self.difficulty is not None:
+            options["difficulty"] = self.difficulty
         # Choose among the images that remain, not among those that are then dropped.
         count = None if self.where else self.count
         dataset = seglab_data.load(
