@@ -26,7 +26,8 @@ REQUIREMENTS = {
     "peers": [
         *("tensorflow-cpu==2.21.0", "torch==2.13.0", "torchvision==0.28.0"),
         *("monai==1.6.1", "segmentation-models-pytorch==0.6.0", "torchmetrics==1.9.0"),
-        *("medpy==0.5.2", "surface-distance==0.1", "scikit-image", "scikit-learn"),
+        *("medpy==0.5.2", "surface-distance==0.1", "pycocotools==2.0.11"),
+        *("scikit-image", "scikit-learn"),
         *TESTS,
     ],
 }
