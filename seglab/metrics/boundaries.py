@@ -141,9 +141,11 @@ def hausdorff(
 
     Notes
     -----
-    Percentiles are interpolated linearly. MONAI and DeepMind's surface-distance take
-    them in each direction, as here; MedPy takes one of both lists thrown together,
-    which the longer boundary dominates. For the Hausdorff distance itself all agree.
+    Percentiles are interpolated linearly. MONAI too takes the larger one of the two
+    directions; MedPy takes one percentile of both lists thrown together, which the
+    longer boundary dominates. On the Hausdorff distance itself they and torchmetrics
+    agree with this. DeepMind's surface-distance has another boundary, pieces of line
+    between the pixels, and weighs them by their length.
     Between *filled* masks, which scikit-image measures if given those, it is another
     distance: a hole of one pixel is then 1, however far from the outline it is.
 
