@@ -22,7 +22,7 @@ from keras import layers, ops
 
 from seglab.geometry import conv_output
 
-_TAPS = ((0, 0), (0, 1), (1, 0), (1, 1))
+_PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Row and column of a window's four pixels, in the order that indices count them."""
 
 
@@ -34,7 +34,7 @@ class MaxPoolingWithIndices2D(layers.MaxPooling2D):
     there is one index for each window, and the gradient goes to one pixel.
 
     An odd height or width gets a last window that sticks out over the border, as in
-    Caffe, for which SegNet was written: 45 rows give 23. What lies outside never wins.
+    Caffe, for which SegNet was written: 45 rows give 23. No maximum lies outside.
 
     Parameters
     ----------
@@ -65,14 +65,19 @@ class MaxPoolingWithIndices2D(layers.MaxPooling2D):
             0, 1, 2, 3: upper left, upper right, lower left, lower right.
         """
         H, W = ops.shape(images)[1:3]
-        if not (_is_even(H) and _is_even(W)):
-            border = ((0, 0), (0, H % 2), (0, W % 2), (0, 0))
-            images = ops.pad(images, border, constant_values=-float("inf"))
-        windows = ops.stack(
-            [images[:, i::2, j::2] for i, j in _TAPS], axis=3
-        )  # (N, H', W', 4, C)
-        indices = ops.argmax(windows, axis=3)  # (N, H', W', C)
-        return ops.sum(_where_index(indices, windows), axis=3), indices
+        # An odd last row is repeated: its copy equals it, and of equals the first wins.
+        if not _is_even(H):
+            images = ops.concatenate([images, images[:, H // 2 * 2 :]], axis=1)
+        if not _is_even(W):
+            images = ops.concatenate([images, images[:, :, W // 2 * 2 :]], axis=2)
+        pixels = [images[:, i::2, j::2] for i, j in _PLACES]  # 4 x (N, H', W', C)
+        largest = ops.maximum(ops.maximum(*pixels[:2]), ops.maximum(*pixels[2:]))
+        indices = ops.full_like(largest, 3, dtype="int32")
+        for place in (2, 1, 0):
+            indices = ops.where(ops.equal(pixels[place], largest), place, indices)
+        # Not `largest`, whose gradient would go to all that are equal.
+        values = sum(_at(place, indices, pixels[place]) for place in range(4))
+        return values, indices
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
         """Give the shapes of values and indices."""
@@ -142,12 +147,14 @@ class MaxUnpooling2D(layers.Layer):
         values, indices, like = inputs
         _, h, w, C = ops.shape(values)
         H, W = ops.shape(like)[1:3]
-        # One at a time, as many copies of the values as places: (N, h, w, 4, C).
-        placed = _where_index(indices, values[:, :, :, None, :])
-        rows = [
-            ops.reshape(placed[:, :, :, i : i + 2], (-1, h, 2 * w, C)) for i in (0, 2)
-        ]  # the upper and the lower row of each window
-        whole = ops.reshape(ops.stack(rows, axis=2), (-1, 2 * h, 2 * w, C))
+        placed = [_at(place, indices, values) for place in range(4)]
+        upper, lower = (  # rows, (N, h, 2 w, C)
+            ops.reshape(ops.concatenate(pair, axis=-1), (-1, h, 2 * w, C))
+            for pair in (placed[:2], placed[2:])
+        )
+        whole = ops.reshape(
+            ops.concatenate([upper, lower], axis=2), (-1, 2 * h, 2 * w, C)
+        )
         return whole[:, :H, :W]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -161,13 +168,11 @@ class MaxUnpooling2D(layers.Layer):
         return keras.KerasTensor(shape, self.compute_dtype)
 
 
-def _where_index(indices: Any, windows: Any) -> Any:
-    """Keep of each window (N, H, W, 4 or 1, C) what its index names; zeros else."""
-    taps = ops.arange(len(_TAPS), dtype="int32")[:, None]  # (4, 1)
-    chosen = ops.equal(indices[:, :, :, None, :], taps)  # (N, H, W, 4, C)
-    return ops.where(chosen, windows, ops.zeros((), windows.dtype))
+def _at(place: int, indices: Any, values: Any) -> Any:
+    """Keep the values whose index is a place; zeros else."""
+    return ops.where(ops.equal(indices, place), values, ops.zeros((), values.dtype))
 
 
 def _is_even(size: Any) -> bool:
-    """Whether a size is known to be even: unknown ones are padded, maybe by 0."""
+    """Whether a size is known to be even."""
     return isinstance(size, int) and size % 2 == 0
