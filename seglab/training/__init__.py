@@ -12,6 +12,7 @@ device.prepare()  # before Keras: it says what to install if the backend is miss
 from seglab.training import schedules  # noqa: E402
 from seglab.training.checkpoint import CheckpointError  # noqa: E402
 from seglab.training.evaluation import evaluate  # noqa: E402
+from seglab.training.finder import RangeTest, find_learning_rate  # noqa: E402
 from seglab.training.history import History  # noqa: E402
 from seglab.training.loop import fit  # noqa: E402
 from seglab.training.watch import DivergedError  # noqa: E402
@@ -20,7 +21,9 @@ __all__ = [
     "CheckpointError",
     "DivergedError",
     "History",
+    "RangeTest",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "schedules",
 ]

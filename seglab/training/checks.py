@@ -86,25 +86,37 @@ def check_logits(model: keras.Model) -> None:
             f"the model's last layer, {last.name!r}, applies {name}; fit's loss wants "
             "logits and applies softmax itself. Leave the activation out, or pass a "
             "loss that takes what the model gives.",
-            stacklevel=3,
+            stacklevel=4,  # the caller of fit
         )
 
 
-def check_loss(loss: Any, dataset: Dataset) -> None:
-    """Check that a loss leaves out the pixels that the data set says to leave out.
+def settle_loss(loss: Any, model: keras.Model, dataset: Dataset) -> Any:
+    """Make the usual loss, or check that another leaves out what it should.
 
     Parameters
     ----------
-    loss : keras.losses.Loss or callable
+    loss : keras.losses.Loss, callable or None
         One with an attribute `ignore_index`, or Keras's `ignore_class`, is checked.
+        None: the mean cross-entropy of logits over pixels that are not ignored.
+    model : keras.Model
+        To be trained with it.
     dataset : Dataset
         To train on.
+
+    Returns
+    -------
+    keras.losses.Loss or callable
 
     Raises
     ------
     ValueError
-        When the two labels differ.
+        When the loss leaves out another label than the data set says.
     """
+    if loss is None:
+        check_logits(model)
+        return keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, ignore_class=dataset.ignore_index
+        )
     for name in ("ignore_index", "ignore_class"):
         label = getattr(loss, name, dataset.ignore_index)
         if label != dataset.ignore_index:
@@ -114,6 +126,7 @@ def check_loss(loss: Any, dataset: Dataset) -> None:
                 "other pixels than the metrics count: make it with "
                 f"{name}=dataset.ignore_index."
             )
+    return loss
 
 
 def check_dataset(dataset: Dataset, height: int, width: int) -> None:

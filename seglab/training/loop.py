@@ -17,14 +17,13 @@ from seglab.training.checkpoint import Checkpoint, describe
 from seglab.training.checks import (
     check_augment,
     check_dataset,
-    check_logits,
-    check_loss,
     check_model,
+    settle_loss,
 )
 from seglab.training.history import History
 from seglab.training.hosts import HostShare
 from seglab.training.logs import CsvLog, TensorBoardLog
-from seglab.training.precision import choose_policy, computing_in
+from seglab.training.precision import choose_jit, choose_policy, computing_in
 from seglab.training.watch import Watch
 
 
@@ -161,12 +160,7 @@ def fit(
     check_dataset(dataset, *size)
     if augment is not None:
         check_augment(augment, dataset.train)
-    if loss is None:
-        check_logits(model)
-        loss = keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, ignore_class=dataset.ignore_index
-        )
-    check_loss(loss, dataset)
+    loss = settle_loss(loss, model, dataset)
     batches = Batches(
         dataset.train,
         batch_size,
@@ -181,9 +175,6 @@ def fit(
 
     with device.shared_by(model) as devices:
         _check_shares(batches.batch_size, devices)
-        if jit_compile == "auto":  # Keras does not compile what TensorFlow distributes
-            alone = devices == 1 or here.backend != "tensorflow"
-            jit_compile = here.jit_compile and alone
         optimizer = _bind(optimizer, learning_rate, epochs * batches.num_batches)
         keeper = None
         if checkpoint is not None:
@@ -203,7 +194,8 @@ def fit(
             computing_in(model, policy),
             show(progress if first else False) as display,
         ):
-            model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile)
+            jit = choose_jit(jit_compile, here, devices)
+            model.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
             watch = Watch(
                 dataset,
                 epochs,

@@ -1,4 +1,4 @@
-"""Compute in half precision for as long as a training lasts."""
+"""How a training computes: in which precision, and compiled or not."""
 
 from __future__ import annotations
 
@@ -47,6 +47,33 @@ def choose_policy(mixed_precision: bool | str, here: Accelerator) -> str:
         f'mixed_precision is {mixed_precision!r}; it must be "auto", True, False, '
         '"float32", "mixed_float16" or "mixed_bfloat16".'
     )
+
+
+def choose_jit(jit_compile: bool | str, here: Accelerator, devices: int) -> bool:
+    """Turn fit's argument into whether to compile the training step.
+
+    Parameters
+    ----------
+    jit_compile : "auto" or bool
+        "auto": where it pays, and Keras can.
+    here : Accelerator
+        Where the training runs.
+    devices : int
+        How many share a batch: what TensorFlow distributes, Keras does not compile.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> gpu = Accelerator("tensorflow", "gpu", ("A100", "A100"))
+    >>> choose_jit("auto", gpu, 1), choose_jit("auto", gpu, 2)
+    (True, False)
+    """
+    if jit_compile != "auto":
+        return bool(jit_compile)
+    return here.jit_compile and (devices == 1 or here.backend != "tensorflow")
 
 
 @contextmanager
