@@ -85,8 +85,9 @@ class Lovasz(SegmentationLoss):
         p = self._rows(ops.softmax(logits, axis=-1))
         counted = self._rows(counted[..., None])  # (I, 1, P)
         errors = ops.abs(t - p) * counted
-        # Pixels that do not count come last, behind errors of 0.
-        order = ops.argsort(ops.stop_gradient(1.0 - counted - errors), axis=-1)
+        # Pixels that do not count have no error: they come behind all that have one,
+        # where nothing is summed any more.
+        order = ops.argsort(ops.stop_gradient(-errors), axis=-1)
         errors = ops.take_along_axis(errors, order, axis=-1)
         t = ops.take_along_axis(t, order, axis=-1)
 
