@@ -23,7 +23,7 @@ from keras import layers, ops
 from seglab.geometry import conv_output
 
 _PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""Row and column of a window's four pixels, in the order that indices count them."""
+"""Row and column of a window's four pixels, as the indices count them."""
 
 
 @keras.saving.register_keras_serializable(package="seglab")
@@ -64,19 +64,19 @@ class MaxPoolingWithIndices2D(layers.MaxPooling2D):
         indices : int32, the same shape
             0, 1, 2, 3: upper left, upper right, lower left, lower right.
         """
+        values = super().call(images)
         H, W = ops.shape(images)[1:3]
         # An odd last row is repeated: its copy equals it, and of equals the first wins.
         if not _is_even(H):
             images = ops.concatenate([images, images[:, H // 2 * 2 :]], axis=1)
         if not _is_even(W):
             images = ops.concatenate([images, images[:, :, W // 2 * 2 :]], axis=2)
-        pixels = [images[:, i::2, j::2] for i, j in _PLACES]  # 4 x (N, H', W', C)
-        largest = ops.maximum(ops.maximum(*pixels[:2]), ops.maximum(*pixels[2:]))
-        indices = ops.full_like(largest, 3, dtype="int32")
+        # Not ops.argmax: on TensorFlow neither ONNX nor LiteRT can express Keras's.
+        indices = ops.full_like(values, 3, dtype="int32")
         for place in (2, 1, 0):
-            indices = ops.where(ops.equal(pixels[place], largest), place, indices)
-        # Not `largest`, whose gradient would go to all that are equal.
-        values = sum(_at(place, indices, pixels[place]) for place in range(4))
+            i, j = _PLACES[place]
+            largest = ops.equal(images[:, i::2, j::2], values)  # (N, H', W', C)
+            indices = ops.where(largest, place, indices)
         return values, indices
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
