@@ -148,13 +148,11 @@ class Watch(keras.callbacks.Callback):
         self.seconds = time.perf_counter() - self.started
         shown = f"{train_loss:.2f}" if train_loss < 100 else f"{train_loss:.1e}"
         self.summary = f"loss {shown} · val IoU {_spell(self.classes, iou)}"
-        text = (
-            f"epoch {epoch + 1}/{self.epochs} · {self.summary} · {self.seconds:.0f} s"
-        )
-        if self.finished:
+        text = f"epoch {epoch + 1}/{self.epochs} · {self.summary}"
+        if self.finished and epoch + 1 < self.epochs:
             self.model.stop_training = True
-            if epoch + 1 < self.epochs:
-                text += f" · best was epoch {self.best_epoch + 1}"
+            text += f" · stopped: epoch {self.best_epoch + 1} was the best"
+        text += f" · {self.seconds:.0f} s"
         self.display.step((epoch + 1) / self.epochs, text)
 
     def history(self, interrupted: bool = False) -> History:

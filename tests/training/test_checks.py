@@ -111,3 +111,30 @@ def test_good_augmentations_pass(dataset):
     check_augment(Augment(elastic=0.02), dataset.train)
     ignoring = replace(dataset.train, ignore_index=255)
     check_augment(lambda x, y, rng: (x, np.where(x[..., 0] > 0.5, 255, y)), ignoring)
+
+
+def test_a_loss_must_ignore_what_the_metrics_ignore(make_model, dataset):
+    """By the attribute that it has, whoever wrote it."""
+
+    class Mine(keras.losses.SparseCategoricalCrossentropy):
+        ignore_index = 7
+
+    with pytest.raises(
+        ValueError, match=r"loss has ignore_index=7, and in noise .* None"
+    ):
+        run(make_model(), dataset, loss=Mine(from_logits=True))
+    parts = {k: replace(v, ignore_index=255) for k, v in dataset.splits().items()}
+    ignoring = replace(dataset, **parts)
+    forgot = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with pytest.raises(ValueError, match=r"has ignore_class=None, and in noise .* 255"):
+        run(make_model(), ignoring, loss=forgot)
+    right = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=255
+    )
+    run(make_model(), ignoring, loss=right)
+
+
+def test_the_warning_points_to_the_call_of_fit(make_model, dataset):
+    with pytest.warns(UserWarning, match="applies softmax") as caught:
+        run(make_model(activation="softmax"), dataset)
+    assert caught[0].filename == __file__

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,24 @@ def test_interruption_is_said():
     assert repr(history) == (
         "History(1 epoch, interrupted, best_epoch=0, val_iou: a 0.50)"
     )
+
+
+def test_an_early_stop_is_said():
+    history = History(
+        ("a",), [1.0], [1.0], np.array([[0.5]]), 0, 1.0, stopped_early=True
+    )
+    assert repr(history) == (
+        "History(1 epoch, stopped early, best_epoch=0, val_iou: a 0.50)"
+    )
+
+
+def test_csv_has_the_learning_rates_that_were_recorded(history):
+    assert "learning_rate" not in history.to_csv()
+    recorded = replace(history, learning_rate=[0.1, 0.05, 1e-9])
+    rows = list(csv.DictReader(io.StringIO(recorded.to_csv())))
+    assert [row["learning_rate"] for row in rows] == ["0.1", "0.05", "1e-09"]
+    before = History(("a",), [], [], np.empty((0, 1)), 0, 0.0)
+    assert before.to_csv() == "epoch,loss,val_loss,mean_iou,iou_a,learning_rate\n"
 
 
 def test_csv_holds_each_epoch(history, tmp_path):

@@ -12,7 +12,7 @@ from seglab import metrics
 from seglab.data import Augment
 from seglab.device import Accelerator
 from seglab.models import unet
-from seglab.training import DivergedError, History, evaluate, fit
+from seglab.training import DivergedError, History, evaluate, fit, schedules
 from seglab.training.precision import choose_policy, computing_in
 from seglab.training.watch import Watch, _spell
 
@@ -195,6 +195,130 @@ def test_own_loss_and_optimizer_are_used(make_model, dataset):
         model, dataset, epochs=2, optimizer=optimizer, loss=Mine(from_logits=False)
     )
     assert again.loss[0] < history.loss[0]
+
+
+# --- schedules, early stopping, callbacks
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("own", [False, True])
+def test_a_schedule_is_stretched_over_the_training(make_model, dataset, own):
+    """Four steps an epoch: step t of T has the rate of progress t / T."""
+    rates = []
+
+    class Read(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            rates.append(
+                float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            )
+
+    schedule = schedules.WarmUp(schedules.Cosine(0.05), share=0.25)
+    options = {"optimizer": keras.optimizers.SGD(7.0)} if own else {}
+    history = train(
+        make_model(), dataset, learning_rate=schedule, callbacks=[Read()], **options
+    )
+    # float32: 1e-7 of the peak.
+    np.testing.assert_allclose(rates, schedule(np.arange(12) / 12), atol=1e-8)
+    expected = schedule(np.array([4, 8, 12]) / 12)
+    np.testing.assert_allclose(history.learning_rate, expected, atol=1e-8)
+
+
+def test_a_rate_is_the_optimizers_own_affair(make_model, dataset):
+    optimizer = keras.optimizers.SGD(0.125)
+    history = train(
+        make_model(), dataset, epochs=1, optimizer=optimizer, learning_rate=9
+    )
+    assert history.learning_rate == [0.125]
+    # A schedule begins at the first step of an optimizer.
+    with pytest.raises(ValueError, match=r"taken 4 steps already.*Cosine\(peak=0.1"):
+        train(
+            make_model(),
+            dataset,
+            optimizer=optimizer,
+            learning_rate=schedules.Cosine(0.1),
+        )
+
+
+class Plateau(keras.optimizers.schedules.LearningRateSchedule):
+    """Learn for two epochs of four steps, and then nothing."""
+
+    def __call__(self, step):
+        return ops.where(step < 8, 0.05, 0.0)
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.backends
+def test_patience_ends_a_training_that_gains_nothing(make_model, dataset, capsys):
+    history = train(
+        make_model(),
+        dataset,
+        epochs=9,
+        learning_rate=Plateau(),
+        patience=3,
+        progress="lines",
+    )
+    best = int(history.mean_iou.argmax())
+    assert best == history.best_epoch == 1  # the weights stay the same from here on
+    assert len(history) == 2 + 3
+    assert history.stopped_early
+    assert not history.interrupted
+    assert "stopped early" in repr(history)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert " · stopped: epoch 2 was the best · " in last
+
+
+def test_callbacks_see_what_is_measured_and_may_stop(make_model, dataset):
+    seen = []
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(dict(logs))
+            self.model.stop_training = epoch == 1
+
+    stop = keras.callbacks.EarlyStopping(monitor="val_mean_iou", mode="max", patience=9)
+    history = train(make_model(), dataset, epochs=5, callbacks=[stop, Stop()])
+    assert len(history) == 2
+    assert history.stopped_early
+    for epoch, logs in enumerate(seen):
+        assert logs["loss"] == history.loss[epoch]
+        assert logs["val_loss"] == history.val_loss[epoch]
+        assert logs["val_mean_iou"] == history.mean_iou[epoch]
+        assert logs["val_iou_bright"] == history.val_iou[epoch, 1]
+        assert logs["learning_rate"] == history.learning_rate[epoch]
+    assert stop.best == history.mean_iou.max()
+
+
+@pytest.mark.parametrize("patience", [0, 1.5, -1])
+def test_bad_patience_is_refused(make_model, dataset, patience):
+    with pytest.raises(ValueError, match=f"patience is {patience}"):
+        train(make_model(), dataset, patience=patience)
+
+
+@pytest.mark.backends
+def test_the_batches_are_the_same_on_every_backend(make_model, dataset):
+    """Those that seed and epoch name, in an order of Python's generator."""
+    seen = []
+
+    def augment(images, masks, rng):
+        seen.append(float(images.sum(dtype=np.float64)))
+        return images, masks
+
+    model = make_model()
+    random.seed(5)
+    train(model, dataset, epochs=2, seed=3, augment=augment)
+    random.seed(5)
+    expected = []
+    for epoch in (1, 2):
+        order = np.random.default_rng([3, epoch, 0]).permutation(20).reshape(4, 5)
+        turns = [0, 1, 2, 3]
+        random.shuffle(turns)
+        expected += [
+            dataset.train.images[order[t]].sum(dtype=np.float64) for t in turns
+        ]
+    # What came before is what fit and Keras look at to see shapes.
+    assert seen[-8:] == expected
 
 
 def test_progress_says_what_counts(make_model, dataset, capsys):
