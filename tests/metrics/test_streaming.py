@@ -41,6 +41,11 @@ def test_same_as_the_confusion_matrix_of_all_batches(batches, dtype):
     # rtol: float32.
     expected = metrics.mean_iou(matrix)
     assert float(metric.result()) == pytest.approx(expected, rel=1e-6)
+    named = MeanIoU(4, IGNORE, classes=("a", "b", "c", "d"))
+    for truth, logits in batches:
+        named.update_state(truth.astype(dtype), logits)
+    each = [float(named.result()[f"iou_{label}"]) for label in "abcd"]
+    np.testing.assert_allclose(each, metrics.iou(matrix), rtol=1e-6)
     metric.reset_state()
     assert not metric.confusion_matrix().any()
     assert np.isnan(float(metric.result()))
@@ -67,14 +72,14 @@ def test_logits_probabilities_and_labels_give_the_same(batches):
 @pytest.mark.backends
 def test_one_channel_needs_a_threshold():
     truth = np.array([[[0, 1, 1]]])
-    probabilities = np.array([[[0.1, 0.9, 0.4]]], "float32")
+    probabilities = np.array([[[0.1, 0.6, 0.4]]], "float32")
     logits = np.log(probabilities / (1 - probabilities))
     for threshold, scores in ((0.5, probabilities), (0, logits)):
         for y_pred in (scores, scores[..., None]):
             metric = MeanIoU(2, threshold=threshold)
             metric.update_state(truth, y_pred)
             assert float(metric.result()) == 0.5
-    # What Keras's metric makes of it: 0.9 is cut off to class 0, without a word.
+    # What Keras's metric makes of it: 0.6 is cut off to class 0, without a word.
     theirs = keras.metrics.MeanIoU(2)
     theirs.update_state(truth, probabilities)
     assert float(theirs.result()) == pytest.approx(1 / 6)
