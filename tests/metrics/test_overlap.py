@@ -304,6 +304,11 @@ def test_what_is_no_label_map_is_refused_with_the_fix(truth, prediction, message
         confusion_matrix(truth, prediction, 2)
 
 
+def test_single_numbers_are_no_images():
+    with pytest.raises(ValueError, match=r"first axis of images, \(N, \.\.\.\)"):
+        confusion_matrix(1, 0, 2, per_image=True)
+
+
 @pytest.mark.parametrize("num_classes", [0, -1, 2.0, True, None])
 def test_num_classes_must_be_a_positive_int(num_classes):
     with pytest.raises(ValueError, match="num_classes"):
