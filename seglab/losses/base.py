@@ -83,6 +83,7 @@ class SegmentationLoss(keras.losses.Loss):
                 "pixels, so a pixel's share in it cannot be weighted. Leave pixels "
                 "out with ignore_index, or use CrossEntropy or Focal."
             )
+        _check_weights(sample_weight, y_true)
         # Keras multiplies by the weights what call returns, too late for a weighted
         # mean: they go with the labels instead.
         return super().__call__((y_true, sample_weight), y_pred)
@@ -234,6 +235,17 @@ def _check_shapes(y_true: Any, y_pred: Any) -> None:
         raise ValueError(
             f"y_true has shape {masks}; for logits of shape {logits} it must be "
             f"integer masks of shape {logits[:-1]}.{hint}"
+        )
+
+
+def _check_weights(sample_weight: Any, y_true: Any) -> None:
+    weights, masks = tuple(np.shape(sample_weight)), tuple(np.shape(y_true))
+    if len(weights) not in (1, 3) or any(
+        None not in (a, b) and a != b for a, b in zip(weights, masks, strict=False)
+    ):
+        raise ValueError(
+            f"sample_weight has shape {weights}; for masks of shape {masks} it must be "
+            f"{masks[:1]}, a weight for each image, or {masks}, one for each pixel."
         )
 
 

@@ -44,8 +44,9 @@ class Boundary(SegmentationLoss):
 
     No distance maps have to be prepared: they are computed in the training step, from
     the masks as they were augmented. That takes 3 K (H + W) operations a pixel: for a
-    small U-Net on a CPU, a step is about a quarter longer at 128 × 128, and twice that
-    at 256 × 256. Distances grow with the image; the weight has to shrink with them.
+    small U-Net of two classes on a CPU, a step is a tenth to a fifth longer up to
+    256 × 256; more classes and larger images cost more. Distances grow with the image,
+    and the weight has to shrink with them.
 
     If no pixel counts, the loss is 0 and so is its gradient.
 

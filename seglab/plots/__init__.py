@@ -1,4 +1,4 @@
-"""Pictures of images, masks, mistakes and training, alike through the whole course.
+"""Pictures of data, mistakes, training and what is in a network, all in one style.
 
 Every function takes arrays and returns a `Figure` (or, for `colorize`, `overlay`
 and `instances`, an RGB array to show or save). A figure is not registered with

@@ -145,6 +145,13 @@ def test_images_and_pixels_can_be_weighted(gamma, axes, batch):
     assert float(weighted(masks, logits, 0 * pixels)) == 0
 
 
+@pytest.mark.parametrize("shape", [(2,), (3, 4), (3, 4, 2, 1), (3, 2, 4), ()])
+def test_weights_of_another_shape_are_refused(shape, batch):
+    masks, logits = batch((3, 4, 2))
+    with pytest.raises(ValueError, match=r"sample_weight has shape .* a weight for"):
+        CrossEntropy(ignore_index=IGNORE)(masks, logits, np.ones(shape))
+
+
 def test_as_many_weights_as_classes(batch):
     masks, logits = batch(ignored=0)
     for loss in (CrossEntropy(class_weights=[1, 2]), Focal(class_weights=[1, 2])):
