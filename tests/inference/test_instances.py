@@ -63,20 +63,20 @@ def test_two_touching_disks_are_two():
 
 
 def test_probabilities_split_along_the_likeliest_boundary():
-    """A bar whose boundary has two columns, the second likelier, left of its middle."""
-    shape = (7, 21)
-    probabilities = np.zeros((*shape, 3), np.float32)
+    """A bar with a boundary of five columns, the first of them the likeliest."""
+    probabilities = np.zeros((7, 21, 3), np.float32)
     probabilities[..., 1] = 1
-    for column, likely in ((5, 0.6), (6, 0.9), (7, 0.7)):
+    for column, likely in zip(range(5, 10), (0.9, 0.6, 0.6, 0.6, 0.6), strict=True):
         probabilities[:, column] = (0, 1 - likely, likely)
-    found = instances_from_boundary(probabilities)
-    assert (found[:, :6] == found[0, 0]).all()
-    assert (found[:, 7:] == found[0, 20]).all()
-    assert found[0, 0] != found[0, 20]
-    # Of the labels alone, the middle column may fall to either side.
-    found = instances_from_boundary(probabilities.argmax(axis=-1))
-    assert (found[:, :6] == found[0, 0]).all()
-    assert (found[:, 7:] == found[0, 20]).all()
+    for maps, left, right in (
+        (probabilities, 5, 6),  # column 5 may fall to either side
+        (probabilities.argmax(axis=-1), 7, 8),  # labels split in the middle
+    ):
+        found = instances_from_boundary(maps)
+        assert found.max() == 2
+        assert (found[:, :left] == found[0, 0]).all()
+        assert (found[:, right:] == found[0, 20]).all()
+        assert found[0, 0] != found[0, 20]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,8 @@ def test_an_object_at_the_image_border_counts():
         instances_from_distance(own_distances(truth)),
     ):
         assert quality(truth, found)[1] == 3
+    half = own_distances(np.pad(disks((20, 20), (20, 35)), 1))[21:]
+    assert instances_from_distance(half).max() == 2
 
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)
