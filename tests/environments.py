@@ -31,6 +31,8 @@ REQUIREMENTS = {
         *TESTS,
     ],
 }
+# Whose metrics are read from their files: no need of what they need to segment.
+ALONE = {"peers": ["mmsegmentation==1.2.2", "nnunetv2==2.8.1"]}
 
 
 def environment(name: str) -> Path:
@@ -38,7 +40,8 @@ def environment(name: str) -> Path:
     folder = ROOT / "build" / f"env-{name}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / ".installed"
-    wanted = "\n".join([*REQUIREMENTS[name], LOCK.read_text("utf-8")])
+    alone = ALONE.get(name, [])
+    wanted = "\n".join([*REQUIREMENTS[name], *alone, LOCK.read_text("utf-8")])
     if stamp.exists() and stamp.read_text("utf-8") == wanted:
         return python
     print(f"==> Installing {folder.relative_to(ROOT)}", flush=True)
@@ -48,6 +51,8 @@ def environment(name: str) -> Path:
     pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(LOCK)]
     subprocess.run([*pip, *REQUIREMENTS[name]], check=True)
     subprocess.run([*pip, "-e", str(ROOT)], check=True)
+    if alone:
+        subprocess.run([*pip, "--no-deps", *alone], check=True)
     stamp.write_text(wanted, "utf-8")
     return python
 
