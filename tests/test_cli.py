@@ -291,6 +291,45 @@ def test_force_replaces_the_run_and_nothing_else(run, tmp_path):
     assert Run.read(copy).recipe.count == 9
 
 
+def test_an_interrupted_training_is_resumed(tmp_path, monkeypatch):
+    """Ctrl-C in the third epoch of four; the result is that of a whole training."""
+    from seglab.training.watch import Watch
+
+    command = ("train", "cells", "--count", 9, "--size", 16, "--width", 2)
+    command += ("--depth", 1, "--epochs", 4, "--batch-size", 4, "--augment", "full")
+    command += ("--schedule", "one-cycle", "--warm-up", 0.2, "--patience", 9)
+    succeed(*command, "--out", tmp_path / "whole")
+    begin = Watch.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        begin(self, epoch, logs)
+
+    halves = tmp_path / "halves"
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "on_epoch_begin", interrupt)
+        text = succeed(*command, "--out", halves)
+    assert "Stopped after 2 of 4 epochs" in text
+    assert Run.read(halves).results["interrupted"]
+    assert "--resume to go on" in fail(*command, "--out", halves)
+    assert "--force overwrites" in fail(
+        *command, "--out", halves, "--resume", "--force"
+    )
+    # Another setting is no continuation.
+    other = [8 if word == 4 else word for word in command]
+    assert "another training" in fail(*other, "--out", halves, "--resume")
+    succeed(*command, "--out", halves, "--resume")
+    whole, resumed = Run.read(tmp_path / "whole"), Run.read(halves)
+    assert resumed.results["val"] == whole.results["val"]
+    assert resumed.training == whole.training
+    assert whole.training["schedule"] == "one-cycle"
+    csvs = [(folder / "history.csv").read_text() for folder in (whole.folder, halves)]
+    assert csvs[0] == csvs[1]
+    assert not (halves / "checkpoint").exists()
+    assert "no unfinished training" in fail(*command, "--out", halves, "--resume")
+
+
 # --- predict
 
 
@@ -451,6 +490,9 @@ MISTAKES = {
     "no output": ("train cells", "--out"),
     "no epochs": ("train cells --out OUT --epochs 0", "--epochs"),
     "a learning rate of 0": ("train cells --out OUT --learning-rate 0", "above 0"),
+    "a warm-up of 1": ("train cells --out OUT --warm-up 1", "--warm-up is 1"),
+    "an unknown schedule": ("train cells --out OUT --schedule x", "one-cycle"),
+    "nothing to resume": ("train cells --out OUT --resume", "no unfinished training"),
     "an unknown augmentation": ("train cells --out OUT --augment x", "symmetry"),
     "a size that does not fit": (
         "train cells --count 9 --size 50 --out OUT",

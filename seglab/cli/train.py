@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,19 @@ class Augmentation(StrEnum):
     full = "full"
 
 
+class Schedule(StrEnum):
+    """How the learning rate changes; named as in seglab.training.schedules."""
+
+    constant = "constant"
+    cosine = "cosine"
+    polynomial = "polynomial"
+    one_cycle = "one-cycle"
+
+
+CHECKPOINT = "checkpoint"
+"""Folder in a run that holds the state of an unfinished training."""
+
+
 def train(
     data: Annotated[str, typer.Argument(metavar="DATA", help=options.DATA_HELP)],
     to: Annotated[
@@ -45,6 +59,29 @@ def train(
     learning_rate: Annotated[
         float, typer.Option(metavar="R", help="Of the optimizer, Adam.")
     ] = 3e-3,
+    schedule: Annotated[
+        Schedule,
+        typer.Option(
+            help="Change the learning rate on the way, from the given one to (nearly) "
+            "0; one-cycle rises to it first."
+        ),
+    ] = Schedule.constant,
+    warm_up: Annotated[
+        float,
+        typer.Option(
+            metavar="0-1",
+            help="Share of the training that the rate first rises from 0 in.",
+        ),
+    ] = 0.0,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Stop when the mean IoU has not risen for N epochs.",
+            show_default="never",
+        ),
+    ] = None,
     augment: Annotated[
         Augmentation,
         typer.Option(
@@ -60,6 +97,13 @@ def train(
     where: options.Where = None,
     merge: options.Merge = None,
     ignore: options.Ignore = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a training that was interrupted: the same command again.",
+        ),
+    ] = False,
     force: options.Force = False,
 ) -> None:
     """Train a U-Net and keep the weights that segment the validation images best.
@@ -69,9 +113,11 @@ def train(
     recipe = make_recipe(
         data, count, size, seed, difficulty, contrast, where, merge, ignore
     )
-    _check_folder(to, force)
+    _check_folder(to, force, resume)
     if not learning_rate > 0:
         raise CommandError(f"--learning-rate is {learning_rate}; it must be above 0.")
+    if not 0 <= warm_up < 1:
+        raise CommandError(f"--warm-up is {warm_up}; it must be from 0 to below 1.")
     dataset = recipe.load()
     out.print(Text(repr(dataset)))
 
@@ -95,15 +141,24 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "patience": patience,
     }
+    if not resume:
+        shutil.rmtree(to / CHECKPOINT, ignore_errors=True)  # of a run to overwrite
     # A bar in a terminal; a line for each epoch in a log.
     progress: Any = True if out.is_terminal else "lines"
     history = fit(
-        model, dataset, augment=_augment(augment), progress=progress, **training
+        model,
+        dataset,
+        augment=_augment(augment),
+        checkpoint=to / CHECKPOINT,
+        progress=progress,
+        **{**training, "learning_rate": _rate(learning_rate, schedule, warm_up)},
     )
     if history.interrupted:
         out.print(
-            f"Stopped after {len(history)} of {epochs} epochs; the best are kept."
+            f"Stopped after {len(history)} of {epochs} epochs; the best are kept. "
+            "To go on: the same command with --resume."
         )
     report = evaluate(model, dataset.val)
 
@@ -122,29 +177,60 @@ def train(
         channels=channels,
         scale=scale,
         model=model_arguments,
-        training={**training, "augment": augment.value},
+        training={
+            **training,
+            "augment": augment.value,
+            "schedule": schedule.value,
+            "warm_up": warm_up,
+        },
         dataset={**_describe(dataset), "path": path and str(path.resolve())},
         versions=device.report(),
         results={
             "seconds": round(history.seconds, 1),
             "best_epoch": history.best_epoch,
             "interrupted": history.interrupted,
+            "stopped_early": history.stopped_early,
             "val": report.to_dict(),
         },
     ).write()
+    if not history.interrupted:
+        shutil.rmtree(to / CHECKPOINT, ignore_errors=True)
     out.print()
     out.print(report)
     out.print(Text(f"Wrote {to}. Next: seglab evaluate {to}"))
 
 
-def _check_folder(to: Path, force: bool) -> None:
+def _check_folder(to: Path, force: bool, resume: bool) -> None:
+    unfinished = (to / CHECKPOINT).is_dir()
     if to.exists() and not to.is_dir():
         raise CommandError(f"--out is {to}, which is a file; name a folder.")
-    if to.is_dir() and any(to.iterdir()) and not force:
+    if resume and force:
+        raise CommandError("--resume goes on with a run, and --force overwrites it.")
+    if resume and not unfinished:
+        raise CommandError(
+            f"{to} holds no unfinished training to --resume: it was never begun, did "
+            "not finish an epoch, or is complete."
+        )
+    if to.is_dir() and any(to.iterdir()) and not (force or resume):
         raise CommandError(
             f"{to} is not empty; name another folder, or add --force to overwrite the "
-            "run in it."
+            "run in it"
+            + (", or --resume to go on with its training." if unfinished else ".")
         )
+
+
+def _rate(learning_rate: float, schedule: Schedule, warm_up: float) -> Any:
+    from seglab.training import schedules
+
+    if schedule is Schedule.constant and not warm_up:
+        return learning_rate
+    made: schedules.Schedule = {
+        Schedule.constant: schedules.Constant,
+        Schedule.cosine: schedules.Cosine,
+        Schedule.polynomial: schedules.Polynomial,
+        Schedule.one_cycle: schedules.OneCycle,
+    }[schedule](learning_rate)
+    return schedules.WarmUp(made, warm_up) if warm_up else made
 
 
 def _augment(kind: Augmentation) -> Augment | None:
