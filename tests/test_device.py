@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import keras
@@ -222,3 +223,136 @@ def test_report_is_plain_and_complete():
     assert facts["backend"] == keras.backend.backend()
     assert facts["backend_version"]
     assert facts["cpus"] >= 1
+
+
+@pytest.mark.backends
+def test_the_states_of_all_generators_are_kept():
+    """As JSON, and to the bit."""
+
+    def draw():
+        drawn = [random.random(), random.gauss(0, 1)]
+        drawn += np.random.standard_normal(3).tolist()  # noqa: NPY002
+        if keras.backend.backend() == "torch":  # its dropout draws from a global one
+            zeros = keras.random.dropout(np.ones(16, np.float32), 0.5)
+            drawn += keras.ops.convert_to_numpy(zeros).tolist()
+        return drawn
+
+    draw()  # each normal number leaves a second one for the next call
+    state = json.loads(json.dumps(device.random_state()))
+    first = draw()
+    assert draw() != first
+    device.set_random_state(state)
+    assert draw() == first
+
+
+# --- several devices; tests/training/test_distribution.py trains on them
+
+
+@pytest.mark.backends
+def test_one_device_has_nothing_to_share():
+    before = keras.distribution.distribution()
+    with device.distribute() as count:
+        assert count == 1
+        assert keras.distribution.distribution() is before
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with device.shared_by(model) as count:
+        assert count == 1
+    assert device.host() == (0, 1)
+    assert device.gather(3) == [3]
+
+
+def test_several_hosts_with_tensorflow_are_refused(monkeypatch):
+    cluster = {"cluster": {"worker": ["10.0.0.1:1", "10.0.0.2:1"]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with (
+        pytest.raises(NotImplementedError, match="several hosts with TensorFlow"),
+        device._distribute_tensorflow(None),
+    ):
+        pass
+
+
+def test_tensorflow_shares_among_all_gpus(monkeypatch):
+    """By a stand-in with two."""
+    asked = []
+
+    class Strategy:
+        num_replicas_in_sync = 2
+
+        def __init__(self, devices):
+            asked.append(devices)
+
+        def scope(self):
+            return nullcontext()
+
+    gpus = [SimpleNamespace(name=f"/device:GPU:{i}") for i in range(2)]
+    tensorflow = SimpleNamespace(
+        config=SimpleNamespace(list_logical_devices=lambda kind: gpus),
+        distribute=SimpleNamespace(MirroredStrategy=Strategy),
+    )
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(device.importlib, "import_module", lambda name: tensorflow)
+    with device._distribute_tensorflow(None) as count:
+        assert count == 2
+    assert asked == [["/device:GPU:0", "/device:GPU:1"]]
+
+
+def test_jax_shares_among_all_devices_of_all_hosts(monkeypatch):
+    """By a stand-in with two hosts of one device each."""
+    calls = []
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+
+    class DataParallel:
+        batch_dim_name = "batch"
+        device_mesh = SimpleNamespace(shape=(2,), axis_names=["batch"])
+
+        def __init__(self, devices, auto_shard_dataset):
+            calls.append((devices, auto_shard_dataset))
+
+        def scope(self):
+            return nullcontext()
+
+    for name, value in {
+        "initialize": lambda: calls.append("initialize"),
+        "list_devices": lambda: ["gpu:0", "gpu:1"],
+        "DataParallel": DataParallel,
+    }.items():
+        monkeypatch.setattr(keras.distribution, name, value)
+    with device._distribute_jax(None) as count:
+        assert count == 2
+    assert calls == ["initialize", (["gpu:0", "gpu:1"], False)]
+    # What fit then asks, on the second host.
+    processes = SimpleNamespace(
+        process_index=lambda: 1,
+        process_count=lambda: 2,
+        process_allgather=lambda number: np.stack([number + 1, number]),
+    )
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(device.importlib, "import_module", lambda name: processes)
+    found = DataParallel([], False)
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: found)
+    with device.shared_by(None) as count:
+        assert count == 2
+    assert device.host() == (1, 2)
+    assert device.gather(5) == [6, 5]
+    # One device on one host is left alone.
+    monkeypatch.delenv("KERAS_DISTRIBUTION_NUM_PROCESSES")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: ["gpu:0"])
+    with device._distribute_jax(None) as count:
+        assert count == 1
+
+
+def test_torch_has_one_device(monkeypatch):
+    with (
+        pytest.raises(NotImplementedError, match="one device with PyTorch"),
+        device._distribute_torch(["cuda:0", "cuda:1"]),
+    ):
+        pass
+    here = Accelerator("torch", "gpu", ("X", "X"), (9, 0))
+    monkeypatch.setattr(device, "accelerator", lambda: here)
+    with (
+        pytest.raises(NotImplementedError, match="KERAS_BACKEND to jax or tensorflow"),
+        device._distribute_torch(None),
+    ):
+        pass
+    with device._distribute_torch(["cuda:0"]) as count:
+        assert count == 1
