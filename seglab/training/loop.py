@@ -100,10 +100,10 @@ def fit(
         A folder in which the state is kept after each epoch. The same call goes on
         from there, exactly: a training that was killed and called again ends with the
         weights of one that was not, to the bit where the backend repeats its results
-        (on a CPU it does). Only `epochs`, if `learning_rate` is no schedule that is
-        stretched over them, and `patience` may differ between the two calls. Once all
-        epochs are trained, the call gives their result. What `callbacks` remember is
-        not kept.
+        (on a CPU it does). All that decides the result must be as before, or an error
+        says what is not. `patience` may differ, and `epochs` too unless
+        `learning_rate` is a schedule that is stretched over them. Once all epochs are
+        trained, the call gives their result. What `callbacks` remember is not kept.
     log : str or Path, optional
         A CSV file that grows by a line each epoch, with the columns of
         `History.to_csv`. One that is there is replaced.
