@@ -255,7 +255,7 @@ def one_convolution(size=(8, 8), classes=2):
     return keras.Model(image, keras.layers.Conv2D(classes, 1)(hidden))
 
 
-@pytest.mark.parametrize("name", ["weighted", "lovasz", "sum"])
+@pytest.mark.parametrize("name", ["weighted", "sum"])
 def test_a_compiled_model_saves_and_loads(name, batch, tmp_path):
     masks, _ = batch((2, 8, 8))
     images = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
@@ -302,7 +302,6 @@ def bright():
 
 
 TRAINED = {
-    "focal": losses.Focal,
     "dice": losses.Dice,
     "lovasz": lambda **o: losses.Lovasz(per_image=True, **o),
     "sum": lambda **o: losses.CrossEntropy(**o) + 0.05 * losses.Boundary(**o),
@@ -327,5 +326,5 @@ def test_fit_learns_by_it(make, bright):
 
 
 def test_fit_does_not_train_on_labels_that_the_loss_does_not_know(bright):
-    with pytest.raises(ValueError, match=r"nan|ignore_index"):
+    with pytest.raises(ValueError, match="ignore_index=None"):
         fit(one_convolution(), bright, epochs=1, loss=losses.Dice(), progress=False)
