@@ -233,7 +233,7 @@ def test_the_states_of_all_generators_are_kept():
         drawn = [random.random(), random.gauss(0, 1)]
         drawn += np.random.standard_normal(3).tolist()  # noqa: NPY002
         if keras.backend.backend() == "torch":  # its dropout draws from a global one
-            zeros = keras.random.dropout(np.ones(16, np.float32), 0.5)
+            zeros = keras.random.dropout(keras.ops.ones(16), 0.5)
             drawn += keras.ops.convert_to_numpy(zeros).tolist()
         return drawn
 
