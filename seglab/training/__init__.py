@@ -15,6 +15,7 @@ from seglab.training.evaluation import evaluate  # noqa: E402
 from seglab.training.finder import RangeTest, find_learning_rate  # noqa: E402
 from seglab.training.history import History  # noqa: E402
 from seglab.training.loop import fit  # noqa: E402
+from seglab.training.reconstruction import fit_reconstruction  # noqa: E402
 from seglab.training.watch import DivergedError  # noqa: E402
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "evaluate",
     "find_learning_rate",
     "fit",
+    "fit_reconstruction",
     "schedules",
 ]

@@ -6,9 +6,12 @@ import math
 from typing import Any
 
 import keras
+from numpy.typing import NDArray
 
 from seglab.data import Dataset
 from seglab.progress import Display, Mode, show
+from seglab.training.batches import Batches
+from seglab.training.watch import DivergedError
 
 
 def fit_reconstruction(
@@ -18,6 +21,7 @@ def fit_reconstruction(
     epochs: int,
     batch_size: int = 16,
     learning_rate: float = 3e-3,
+    seed: int = 0,
     progress: Mode = True,
 ) -> dict[str, list[float]]:
     """Train a network to give back the image that it gets. No mask is looked at.
@@ -39,6 +43,8 @@ def fit_reconstruction(
         Images in a step.
     learning_rate : float, default 0.003
         Of the Adam optimizer.
+    seed : int, default 0
+        Of the order of the images.
     progress : bool or "lines", default True
         See `seglab.progress.show`.
 
@@ -51,8 +57,9 @@ def fit_reconstruction(
     Raises
     ------
     ValueError
-        When an argument is out of range, the model gives no images of that size, or
-        the loss becomes NaN.
+        When an argument is out of range, or the model gives no images of that size.
+    DivergedError
+        When the loss becomes NaN.
 
     Examples
     --------
@@ -73,19 +80,26 @@ def fit_reconstruction(
             f"images are {dataset.image_shape}: it cannot give them back. An "
             "autoencoder can: seglab.models.autoencoder(dataset.image_shape)."
         )
-    images, val = dataset.train.images, dataset.val.images
+    val = dataset.val.images[:]  # into memory, if they are on disk
     with show(progress) as display:
         model.compile(keras.optimizers.Adam(learning_rate), loss="mse")
         history = model.fit(
-            images,
-            images,
+            _Images(dataset.train, batch_size, size=val.shape[1:3], seed=seed),
             epochs=epochs,
-            batch_size=batch_size,
             validation_data=(val, val),
+            validation_batch_size=batch_size,
             callbacks=[_Watch(epochs, display)],
             verbose=0,
         )
     return {name: history.history[name] for name in ("loss", "val_loss")}
+
+
+class _Images(Batches):
+    """The images of each batch, and once more as what is wanted of the network."""
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        images, _ = super().__getitem__(index)
+        return images, images
 
 
 class _Watch(keras.callbacks.Callback):
@@ -97,7 +111,7 @@ class _Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not math.isfinite(logs["loss"]):
-            raise ValueError(
+            raise DivergedError(
                 f"the loss became {logs['loss']} in epoch {epoch + 1} of {self.epochs}."
                 " Try a tenth of the learning rate."
             )
