@@ -37,7 +37,8 @@ class Boundary(SegmentationLoss):
 
     .. math:: L = \frac{1}{n K} \sum_i \sum_{k=0}^{K-1} \phi_{ik} (p_{ik} - t_{ik}),
 
-    over the n pixels of the batch that count: a mean, so images count by their pixels.
+    over the n pixels of the batch that count and the K classes, one for each channel:
+    a mean, so images count by their pixels.
     The paper leaves out the :math:`t` in its loss, which is a constant; with it the
     loss is at least 0, and 0 for a perfect prediction, and the gradient is the same. A
     class that an image lacks, or that fills it, has no boundary and adds 0.
