@@ -203,6 +203,7 @@ def find_learning_rate(
         with computing_in(trial, choose_policy(mixed_precision, here)):
             jit = choose_jit(jit_compile, here, devices)
             trial.compile(_copy(optimizer), loss, jit_compile=jit)
+            trial.optimizer.build(trial.trainable_variables)  # one tracing less
             try:
                 for step, rate in enumerate(rates):
                     if step % batches.num_batches == 0:

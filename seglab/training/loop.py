@@ -196,6 +196,8 @@ def fit(
         ):
             jit = choose_jit(jit_compile, here, devices)
             model.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
+            # TensorFlow traces the step a second time if the first made variables.
+            model.optimizer.build(model.trainable_variables)
             watch = Watch(
                 dataset,
                 epochs,

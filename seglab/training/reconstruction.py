@@ -83,6 +83,7 @@ def fit_reconstruction(
     val = dataset.val.images[:]  # into memory, if they are on disk
     with show(progress) as display:
         model.compile(keras.optimizers.Adam(learning_rate), loss="mse")
+        model.optimizer.build(model.trainable_variables)  # one tracing less
         history = model.fit(
             _Images(dataset.train, batch_size, size=val.shape[1:3], seed=seed),
             epochs=epochs,
