@@ -52,6 +52,7 @@ TAGS = {
     "nbval-skip",
     "setup",
     "solution",
+    "stub",
 }
 LINE = 79  # characters of code: more do not fit on a page beside the contents
 LINES_SHOWN = 20  # lines of code in a cell that is read
@@ -117,6 +118,12 @@ class Page:
 
 def tags(cell: Any) -> set[str]:
     return set(cell.metadata.get("tags", []))
+
+
+def said(cell: Any) -> str:
+    """Return what a cell's last line gives, as text."""
+    results = [o for o in cell.outputs if o.output_type == "execute_result"]
+    return results[-1]["data"].get("text/plain", "") if results else ""
 
 
 def images(cell: Any) -> int:
@@ -275,8 +282,32 @@ def exercises(page: Page) -> Iterator[str]:
             hidden = cell.metadata.get("jupyter", {}).get("source_hidden")
             if "hide-cell" not in tags(cell) or not hidden:
                 yield f"{where} is a solution that is not folded in book and notebook"
-            if not re.search(r"(?m)^\s*assert ", cell.source):
+            if not re.search(r"(?m)^\s*assert |^check\(", cell.source):
                 yield f"{where} is a solution that asserts nothing"
+
+
+def stubs(page: Page) -> Iterator[str]:
+    """What a reader is to fill in fails its check, and the solution passes it."""
+    found: dict[str, dict[str, str]] = {"stub": {}, "solution": {}}
+    for cell in page.code:
+        for label in re.findall(r'(?m)^check\(\s*"([\w-]+)"', cell.source):
+            kind = "stub" if "stub" in tags(cell) else "solution"
+            found[kind][label] = said(cell)
+    if not found["stub"]:
+        yield "no exercise has a stub that calls seglab.checks.check"
+    if found["stub"].keys() != found["solution"].keys():
+        yield f"stubs {list(found['stub'])}, checked {list(found['solution'])}"
+    for kind, begins in (("stub", "Not yet: "), ("solution", "Right")):
+        for label, text in found[kind].items():
+            if not text.startswith(begins):
+                yield f"the {kind} of {label} is told {text!r}, not {begins!r}"
+            if f":label: {label}\n" not in page.text:
+                yield f"{label} is no exercise of the page"
+    for cell in page.code:
+        if "stub" in tags(cell) and (
+            tags(cell) != {"stub"} or "..." not in cell.source
+        ):
+            yield f"In[{cell.execution_count}] is a stub that is hidden or filled in"
 
 
 def checkpoint(page: Page) -> Iterator[str]:
@@ -389,6 +420,7 @@ RULES = [
     figures,
     quiz,
     exercises,
+    stubs,
     checkpoint,
     code_size,
     run_time,
@@ -446,6 +478,16 @@ def good_page() -> Page:
     folded = {"source_hidden": True}
     solution = ":::{{solution}} ex-a-{0}\n:class: dropdown\nSum.\n:::\n"
     exercise = ":::{{exercise}} Count ({1} minutes)\n:label: ex-a-{0}\nDo.\n:::\n\n"
+    stub = code('n = ...\n\ncheck("ex-a-b", n)', 5, tags=["stub"])
+    solved = code(
+        'check("ex-a-b", 3)', 6, tags=["hide-cell", "solution"], jupyter=folded
+    )
+    for cell, says in ((stub, "Not yet: ... is not right."), (solved, "Right.")):
+        cell.outputs = [
+            nbformat.v4.new_output(
+                "execute_result", data={"text/plain": says}, execution_count=5
+            )
+        ]
     cells = [
         markdown(
             "# Title\n\nA question?\n\n:::{admonition} About this page\n"
@@ -469,6 +511,8 @@ def good_page() -> Page:
             + (exercise + solution).format("c", 10)
         ),
         code("assert True", 4, tags=["hide-cell", "solution"], jupyter=folded),
+        stub,
+        solved,
         markdown("## Quiz\n\n" + "\n\n".join(question(i + 1, i) for i in range(3))),
         markdown("## Takeaways"),
         markdown(
@@ -552,18 +596,18 @@ def set_seconds(seconds: int) -> Callable[[Any], None]:
         (figures, replace(7, "Figure 1", "Figure 2")),
         (figures, output(6, "display_data", data={"image/png": ""})),
         (figures, replace(2, "a line", "![](a.png)")),
-        (quiz, replace(13, "Right: yes.", "Not quite: no.")),
-        (quiz, replace(13, "Not quite: no.", "Right: yes.")),
-        (quiz, replace(13, "Not quite: no.", "No.")),
-        (quiz, replace(13, "Not quite: no.", "")),
-        (quiz, replace(13, "Which one?", "Which? Choose all that apply.")),
-        (quiz, replace(13, "<summary>0", "<summary>None of the above")),
-        (quiz, replace(13, "</details>\n\n<details", "</details>\n<details")),
-        (quiz, replace(13, "<summary>0", "<summary>$0$")),
-        (quiz, replace(13, question(3, 2), "")),
+        (quiz, replace(15, "Right: yes.", "Not quite: no.")),
+        (quiz, replace(15, "Not quite: no.", "Right: yes.")),
+        (quiz, replace(15, "Not quite: no.", "No.")),
+        (quiz, replace(15, "Not quite: no.", "")),
+        (quiz, replace(15, "Which one?", "Which? Choose all that apply.")),
+        (quiz, replace(15, "<summary>0", "<summary>None of the above")),
+        (quiz, replace(15, "</details>\n\n<details", "</details>\n<details")),
+        (quiz, replace(15, "<summary>0", "<summary>$0$")),
+        (quiz, replace(15, question(3, 2), "")),
         (
             quiz,
-            lambda n: n.cells[13].update(
+            lambda n: n.cells[15].update(
                 source="## Quiz\n\n" + "\n\n".join(question(i, 0) for i in (1, 2, 3))
             ),
         ),
@@ -573,6 +617,13 @@ def set_seconds(seconds: int) -> Callable[[Any], None]:
         (exercises, replace(11, "(5 minutes)", "(50 minutes)")),
         (exercises, put(12, "x = 1")),
         (exercises, drop(12, "jupyter")),
+        (stubs, lambda n: [n.cells.pop(i) for i in (14, 13)]),
+        (stubs, lambda n: n.cells.pop(14)),
+        (stubs, replace(13, "...", "3")),
+        (stubs, replace(13, "ex-a-b", "ex-a-d")),
+        (stubs, lambda n: n.cells[13].metadata.tags.append("hide-cell")),
+        (stubs, lambda n: n.cells[13].update(outputs=n.cells[14].outputs)),
+        (stubs, lambda n: n.cells[14].update(outputs=[])),
         (checkpoint, put(9, "x = 1")),
         (code_size, put(9, "x = '" + 80 * "x" + "'")),
         (code_size, put(9, "\n".join(["x = 1"] * 21))),
@@ -586,10 +637,10 @@ def set_seconds(seconds: int) -> Callable[[Any], None]:
         (metadata, lambda notebook: notebook.cells[9].update(id=notebook.cells[2].id)),
         (noisy_cells, put(9, "history = fit(model, cells, epochs=2)")),
         (noisy_cells, put(9, "for i in range(2):\n    seeds = training.fit(model)")),
-        (links, replace(15, "appendix/data.md", "appendix/no.md")),
-        (links, replace(15, "[data](appendix/data.md)", "data")),
-        (citations, replace(15, "long2015", "nobody1900")),
-        (citations, replace(15, "{cite:t}`long2015`", "Long")),
+        (links, replace(17, "appendix/data.md", "appendix/no.md")),
+        (links, replace(17, "[data](appendix/data.md)", "data")),
+        (citations, replace(17, "long2015", "nobody1900")),
+        (citations, replace(17, "{cite:t}`long2015`", "Long")),
     ],
 )
 def test_rule_can_fail(

@@ -1,0 +1,74 @@
+"""Exercises of the page `3-algorithms/convolution`."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglab.checks.exercise import Exercise
+
+Array = NDArray[np.float64]
+
+
+def _windows(x: Array, k: int) -> Array:
+    return np.lib.stride_tricks.sliding_window_view(x, (k, k))
+
+
+def _conv(x: Array, w: Array) -> Array:
+    """Correlate, without padding."""
+    return np.einsum("ijuv,uv->ij", _windows(x, len(w)), w)
+
+
+def _steal(x: Array, after: Array) -> Array:
+    """Solve for the kernel, a window for each equation."""
+    rows = _windows(x, 3).reshape(-1, 9)
+    return np.linalg.lstsq(rows, after.ravel(), rcond=None)[0].reshape(3, 3)
+
+
+def _pictures(rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+    for size in (5, 8, 16):
+        x = rng.random((size, size))
+        yield x, _conv(x, rng.normal(size=(3, 3)).round(1))
+
+
+def _combine(first: Array, second: Array) -> Array:
+    """Add up what each weight of one kernel stamps of the other: (5, 5)."""
+    both = np.zeros((5, 5))
+    for u in range(3):
+        for v in range(3):
+            both[u : u + 3, v : v + 3] += first[u, v] * second
+    return both
+
+
+def _pairs(rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+    dot = np.zeros((3, 3))
+    dot[1, 1] = 1
+    corner = np.zeros((3, 3))
+    corner[0, 0] = 1
+    yield dot, dot
+    yield corner, dot
+    for _ in range(3):
+        yield rng.integers(-2, 3, (3, 3)) * 1.0, rng.integers(-2, 3, (3, 3)) * 1.0
+
+
+EXERCISES = {
+    # Height, width and channels; weights; multiply-adds
+    "ex-convolution-count": Exercise(
+        solution=(30, 30, 16, 1216, 1_080_000),
+        wrong=(
+            (30, 30, 16, 1200, 1_080_000),  # without the biases
+            (32, 32, 16, 1216, 1_228_800),  # padding "same"
+        ),
+    ),
+    "ex-convolution-steal": Exercise(
+        solution=_steal,
+        cases=_pictures,
+        wrong=(lambda x, after: _steal(x, after)[::-1, ::-1],),  # turned round
+    ),
+    "ex-convolution-two": Exercise(
+        solution=_combine,
+        cases=_pairs,
+        # Correlating one with the other turns the second round.
+        wrong=(lambda first, second: _combine(first, second[::-1, ::-1]),),
+    ),
+}

@@ -1,0 +1,56 @@
+"""Exercises of the page `2-concepts/families`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglab.checks.exercise import Exercise
+
+Array = NDArray[Any]
+
+
+def patch_around(x: Array, i: int, j: int, size: int) -> Array:
+    """Cut out the patch with pixel (i, j) in its center, mirrored at the border."""
+    padded = np.pad(x, size // 2, mode="reflect")
+    return padded[i : i + size, j : j + size]
+
+
+def _with_zeros(x: Array, i: int, j: int, size: int) -> Array:
+    return np.pad(x, size // 2)[i : i + size, j : j + size]
+
+
+def _with_edge_twice(x: Array, i: int, j: int, size: int) -> Array:
+    return np.pad(x, size // 2, mode="symmetric")[i : i + size, j : j + size]
+
+
+def _pixels(rng: np.random.Generator) -> Iterator[tuple[Array, int, int, int]]:
+    x = np.arange(20.0).reshape(4, 5)
+    yield x, 1, 2, 1
+    yield x, 1, 2, 3
+    yield x, 2, 1, 3
+    yield x, 0, 0, 3
+    yield x, 3, 4, 5
+    yield rng.normal(size=(9, 7)), 8, 0, 7
+
+
+EXERCISES = {
+    # runs of a patch CNN; scores of an FCN; labels in an autoencoder's loss
+    "ex-families-count": Exercise(
+        solution=(3840, 11520, 0),
+        wrong=((3840, 3840, 0), (1, 11520, 0), (3840, 11520, 38400), (3840, 3, 0)),
+    ),
+    "ex-families-patch": Exercise(
+        solution=patch_around,
+        cases=_pixels,
+        wrong=(
+            _with_zeros,
+            _with_edge_twice,
+            lambda x, i, j, size: patch_around(x, j, i, size),
+            lambda x, i, j, size: x[i : i + size, j : j + size],
+        ),
+    ),
+}

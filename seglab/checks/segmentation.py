@@ -1,0 +1,11 @@
+"""Exercises of the page `1-background/segmentation`."""
+
+from seglab.checks.exercise import Exercise
+
+EXERCISES = {
+    "ex-segmentation-shift": Exercise(
+        solution=lambda m: (m - 1) / (m + 1),
+        cases=lambda rng: [(m,) for m in (2, 8, 1, 3, 30)],
+        wrong=(lambda m: (m - 1) / m, lambda m: m * (m - 1) / (2 * m * m)),
+    ),
+}
