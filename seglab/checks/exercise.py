@@ -169,5 +169,5 @@ def show(value: Any) -> str:
         return f"{array:.7g}" if array.dtype.kind == "f" else str(array)
     if array.size > SHORT:
         return f"an array of shape {array.shape}"
-    text = np.array2string(array, separator=", ", threshold=SHORT + 1, precision=7)
+    text = np.array2string(array, separator=", ", threshold=SHORT + 1, precision=4)
     return " ".join(text.split())
