@@ -13,6 +13,7 @@ import argparse
 import gc
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
@@ -128,12 +129,19 @@ class Result:
         folder = ROOT / "build/benchmarks" if self.quick else RESULTS
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
+        record = asdict(self)
+        for row in (row for table in record["tables"] for row in table["rows"]):
+            # JSON has no infinity, for what never ended.
+            row["seconds"] = [None if s == math.inf else s for s in row["seconds"]]
+        text = json.dumps(record, indent=1, allow_nan=False)
+        path.write_text(text + "\n", "utf-8")
         print(f"Wrote {path.relative_to(ROOT)}.")
 
     @classmethod
     def load(cls, path: Path) -> Result:
         record = json.loads(path.read_text("utf-8"))
+        for row in (row for table in record["tables"] for row in table["rows"]):
+            row["seconds"] = [math.inf if s is None else s for s in row["seconds"]]
         tables = [
             Table(**{**table, "rows": [Row(**row) for row in table["rows"]]})
             for table in record.pop("tables")

@@ -9,6 +9,7 @@ own, which first runs one batch: its memory is what it needs beyond that.
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys

@@ -39,6 +39,21 @@ assert "| g | at most 1.3 | 1.50 | **missed** |" in text[1], text
 assert "| h | at least 5 | 7.00 | met |" in text[1], text
 """
 
+INFINITE = """
+import json, math, tempfile
+from pathlib import Path
+import harness
+from harness import Result, Row, Table
+harness.ROOT = Path(tempfile.mkdtemp())
+harness.RESULTS = harness.ROOT / "results"
+harness.machine = dict
+table = Table("T", [Row("ours", [1.0]), Row("never", [math.inf])], "ours")
+Result("x", [table], []).save()
+path = harness.RESULTS / "x.json"
+json.loads(path.read_text(), parse_constant=lambda name: 1 / 0)  # strict JSON
+assert [row.seconds for row in Result.load(path).tables[0].rows] == [[1], [math.inf]]
+"""
+
 README = """
 import run
 text = run.README.read_text("utf-8")
@@ -46,7 +61,11 @@ assert run.fill(text) == text, "run benchmarks/run.py --tables"
 """
 
 
-@pytest.mark.parametrize("code", [TURNS, RATIOS, README], ids=["turns", "ratios", "md"])
+@pytest.mark.parametrize(
+    "code",
+    [TURNS, RATIOS, INFINITE, README],
+    ids=["turns", "ratios", "infinite", "md"],
+)
 def test_harness(code):
     """In a process of its own: the harness sets how TensorFlow runs."""
     path = str(ROOT / "benchmarks")
