@@ -298,6 +298,7 @@ def test_an_interrupted_training_is_resumed(tmp_path, monkeypatch):
     command = ("train", "cells", "--count", 9, "--size", 16, "--width", 2)
     command += ("--depth", 1, "--epochs", 4, "--batch-size", 4, "--augment", "full")
     command += ("--schedule", "one-cycle", "--warm-up", 0.2, "--patience", 9)
+    command += ("--sampling", "balanced")
     succeed(*command, "--out", tmp_path / "whole")
     begin = Watch.on_epoch_begin
 
@@ -319,6 +320,8 @@ def test_an_interrupted_training_is_resumed(tmp_path, monkeypatch):
     # Another setting is no continuation.
     other = [8 if word == 4 else word for word in command]
     assert "another training" in fail(*other, "--out", halves, "--resume")
+    other = ["uniform" if word == "balanced" else word for word in command]
+    assert "sampling" in fail(*other, "--out", halves, "--resume")
     succeed(*command, "--out", halves, "--resume")
     whole, resumed = Run.read(tmp_path / "whole"), Run.read(halves)
     assert resumed.results["val"] == whole.results["val"]
@@ -492,6 +495,7 @@ MISTAKES = {
     "a learning rate of 0": ("train cells --out OUT --learning-rate 0", "above 0"),
     "a warm-up of 1": ("train cells --out OUT --warm-up 1", "--warm-up is 1"),
     "an unknown schedule": ("train cells --out OUT --schedule x", "one-cycle"),
+    "an unknown sampling": ("train cells --out OUT --sampling x", "balanced"),
     "nothing to resume": ("train cells --out OUT --resume", "no unfinished training"),
     "an unknown augmentation": ("train cells --out OUT --augment x", "symmetry"),
     "a size that does not fit": (

@@ -37,6 +37,13 @@ class Schedule(StrEnum):
     one_cycle = "one-cycle"
 
 
+class Sampling(StrEnum):
+    """How the images of an epoch are drawn; as in seglab.training.fit."""
+
+    uniform = "uniform"
+    balanced = "balanced"
+
+
 CHECKPOINT = "checkpoint"
 """Folder in a run that holds the state of an unfinished training."""
 
@@ -89,6 +96,13 @@ def train(
             "and quarter turns; full: also turn, zoom, shift and shade them."
         ),
     ] = Augmentation.none,
+    sampling: Annotated[
+        Sampling,
+        typer.Option(
+            help="Show each image once an epoch; or draw them so that rare classes are "
+            "seen as often as frequent ones."
+        ),
+    ] = Sampling.uniform,
     count: options.Count = None,
     size: options.Size = None,
     seed: options.Seed = 0,
@@ -142,6 +156,7 @@ def train(
         "learning_rate": learning_rate,
         "seed": seed,
         "patience": patience,
+        "sampling": sampling.value,
     }
     if not resume:
         shutil.rmtree(to / CHECKPOINT, ignore_errors=True)  # of a run to overwrite
