@@ -1,13 +1,14 @@
 """Exercises of the page `3-algorithms/convolution`."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seglab.checks.exercise import Exercise
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 def _windows(x: Array, k: int) -> Array:
@@ -16,13 +17,15 @@ def _windows(x: Array, k: int) -> Array:
 
 def _conv(x: Array, w: Array) -> Array:
     """Correlate, without padding."""
-    return np.einsum("ijuv,uv->ij", _windows(x, len(w)), w)
+    y: Array = np.einsum("ijuv,uv->ij", _windows(x, len(w)), w)
+    return y
 
 
 def _steal(x: Array, after: Array) -> Array:
     """Solve for the kernel, a window for each equation."""
     rows = _windows(x, 3).reshape(-1, 9)
-    return np.linalg.lstsq(rows, after.ravel(), rcond=None)[0].reshape(3, 3)
+    w: Array = np.linalg.lstsq(rows, after.ravel(), rcond=None)[0]
+    return w.reshape(3, 3)
 
 
 def _pictures(rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:

@@ -14,7 +14,7 @@ TAPS = (0.25, 0.5, 0.25)
 
 
 def _blurred_max(x: NDArray[Any], k: int, rounds: int) -> NDArray[Any]:
-    y = sliding_window_view(x, (k, k)).max(axis=(2, 3))
+    y: NDArray[Any] = sliding_window_view(x, (k, k)).max(axis=(2, 3))
     for _ in range(rounds):
         y = convolve1d(convolve1d(y, TAPS, axis=0), TAPS, axis=1)
     return y[::k, ::k]
@@ -25,7 +25,7 @@ def _thinned_first(x: NDArray[Any], k: int, rounds: int) -> NDArray[Any]:
 
 
 def _rows_alone(x: NDArray[Any], k: int, rounds: int) -> NDArray[Any]:
-    y = sliding_window_view(x, (k, k)).max(axis=(2, 3))
+    y: NDArray[Any] = sliding_window_view(x, (k, k)).max(axis=(2, 3))
     for _ in range(rounds):
         y = convolve1d(y, TAPS, axis=0)
     return y[::k, ::k]
