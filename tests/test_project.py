@@ -209,19 +209,16 @@ def test_no_path_of_a_machine_is_tracked():
 # import seglab
 
 
-def test_import_loads_no_backend_and_is_quick():
+def test_import_loads_nothing_heavy():
     code = (
-        "import sys, time; start = time.perf_counter(); import seglab; "
-        "seconds = time.perf_counter() - start; "
+        "import sys; import seglab; "
         "heavy = {'keras', 'tensorflow', 'jax', 'torch', 'matplotlib', 'numpy'}; "
-        "print(seconds, sorted(heavy & set(sys.modules)))"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    seconds, loaded = out.split(maxsplit=1)
-    assert loaded.strip() == "[]"
-    assert float(seconds) < 0.3
+    assert out.strip() == "[]"
 
 
 @pytest.mark.parametrize("module", ["data", "metrics", "plots", "cli", "inference"])
