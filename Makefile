@@ -67,7 +67,7 @@ unit: $(STAMP)
 
 nbval: $(STAMP)
 	@echo "==> Notebooks: every cell is run again and its output compared (about a minute each)"
-	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=120 -n 2 --dist loadfile book
+	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=240 -n 2 --dist loadfile book
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --notebook-dir=book

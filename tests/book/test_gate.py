@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 
 ROOT = Path(__file__).parents[2]
-NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120"]
+NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=240"]
 
 
 def notebook(source: str, printed: str, **metadata: Any) -> Any:

@@ -58,7 +58,10 @@ LINE = 79  # characters of code: more do not fit on a page beside the contents
 LINES_SHOWN = 20  # lines of code in a cell that is read
 LINES_FOLDED = 40  # and in one that is folded: drawing, solutions
 SECONDS = 60  # a notebook's run on two cores
-SECONDS_LONG = {"comparison": 120, "real-images": 120}
+SECONDS_LONG = {  # three seeds of several networks take longer
+    **{"dense": 90, "autoencoder": 150, "fcn": 150},
+    **{"comparison": 120, "real-images": 120},
+}
 MACHINE = re.compile(
     r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\\\?Users|ipykernel_\d|"
     + re.escape(str(BOOK.parent))
