@@ -8,9 +8,11 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from seglab import device
 from seglab.data import Dataset
 from seglab.progress import Display, Mode, show
 from seglab.training.batches import Batches
+from seglab.training.precision import choose_jit
 from seglab.training.watch import DivergedError
 
 
@@ -82,7 +84,9 @@ def fit_reconstruction(
         )
     val = dataset.val.images[:]  # into memory, if they are on disk
     with show(progress) as display:
-        model.compile(keras.optimizers.Adam(learning_rate), loss="mse")
+        # Keras's own "auto" compiles with XLA on a CPU too, where it does not pay.
+        jit = choose_jit("auto", device.accelerator(), devices=1)
+        model.compile(keras.optimizers.Adam(learning_rate), loss="mse", jit_compile=jit)
         model.optimizer.build(model.trainable_variables)  # one tracing less
         history = model.fit(
             _Images(dataset.train, batch_size, size=val.shape[1:3], seed=seed),
