@@ -59,7 +59,7 @@ LINES_SHOWN = 20  # lines of code in a cell that is read
 LINES_FOLDED = 40  # and in one that is folded: drawing, solutions
 SECONDS = 60  # a notebook's run on two cores
 SECONDS_LONG = {  # three seeds of several networks take longer
-    **{"dense": 90, "autoencoder": 150, "fcn": 150},
+    **{"training": 75, "dense": 100, "autoencoder": 150, "fcn": 150},
     **{"comparison": 120, "real-images": 120},
 }
 MACHINE = re.compile(
