@@ -228,6 +228,21 @@ def figures(page: Page) -> Iterator[str]:
             yield f"a picture without alternative text of use: {alt!r}"
 
 
+def tables(page: Page) -> Iterator[str]:
+    """Every column of a table has a name that a screen reader can say."""
+    texts = [page.text] + [
+        output.get("data", {}).get("text/markdown", "")
+        for cell in page.code
+        for output in cell.outputs
+    ]
+    for text in texts:
+        for head in re.findall(r"(?m)^\|(.*)\|\n\|[-:| ]+\|$", text):
+            # MathJax's formulas are hidden from the check of the built page.
+            names = re.sub(r"\$[^$]*\$", "", head).split("|")
+            if not all(name.strip(" ,") for name in names):
+                yield f"a column without a name in words: |{head}|"
+
+
 def quiz(page: Page) -> Iterator[str]:
     parts = re.split(r"(?m)^\*\*(\d+)\. ", page.section_text("Quiz"))
     questions = list(zip(parts[1::2], parts[2::2], strict=True))
@@ -421,6 +436,7 @@ RULES = [
     executed,
     portable_outputs,
     figures,
+    tables,
     quiz,
     exercises,
     stubs,
@@ -532,6 +548,9 @@ def good_page() -> Page:
     return Page(notebook, BOOK / "page.ipynb")
 
 
+TABLE = "| | b |\n|--|--:|\n| 1 | 2 |\n"
+
+
 def test_good_page_breaks_no_rule() -> None:
     page = good_page()
     assert {rule.__name__: list(rule(page)) for rule in RULES} == {
@@ -599,6 +618,8 @@ def set_seconds(seconds: int) -> Callable[[Any], None]:
         (figures, replace(7, "Figure 1", "Figure 2")),
         (figures, output(6, "display_data", data={"image/png": ""})),
         (figures, replace(2, "a line", "![](a.png)")),
+        (tables, output(9, "display_data", data={"text/markdown": TABLE})),
+        (tables, replace(2, "a line", "a line\n\n| a | $x$ |\n|--|--:|\n| 1 | 2 |")),
         (quiz, replace(15, "Right: yes.", "Not quite: no.")),
         (quiz, replace(15, "Not quite: no.", "Right: yes.")),
         (quiz, replace(15, "Not quite: no.", "No.")),
