@@ -15,6 +15,21 @@ _NOT_LOGITS = ("softmax", "sigmoid", "relu")
 """Activations that a last layer whose output are logits does not have."""
 
 
+def check_counts(least: int = 1, **counts: Any) -> None:
+    """Check that arguments, by their names, are integers and not too small.
+
+    Raises
+    ------
+    ValueError
+        When one is not.
+    """
+    for name, count in counts.items():
+        if count != int(count) or count < least:
+            raise ValueError(
+                f"{name} is {count!r}; it must be an integer, {least} or more."
+            )
+
+
 def check_model(model: keras.Model, split: Split) -> tuple[int, int]:
     """Check that a model takes the images of a split and scores its classes.
 

@@ -17,11 +17,17 @@ from seglab.progress import Mode, show
 from seglab.training.batches import Augmentation, Batches, Sampling
 from seglab.training.checks import (
     check_augment,
+    check_counts,
     check_dataset,
     check_model,
     settle_loss,
 )
-from seglab.training.precision import choose_jit, choose_policy, computing_in
+from seglab.training.precision import (
+    choose_jit,
+    choose_policy,
+    compile_step,
+    computing_in,
+)
 from seglab.training.watch import DivergedError
 
 _DIVERGED = 4
@@ -173,11 +179,8 @@ def find_learning_rate(
             f"lowest is {lowest!r} and highest {highest!r}; both must be above 0, and "
             "lowest the smaller one."
         )
-    for name, count, least in (("steps", steps, 2), ("batch_size", batch_size, 1)):
-        if count != int(count) or count < least:
-            raise ValueError(
-                f"{name} is {count!r}; it must be an integer, {least} or more."
-            )
+    check_counts(steps=steps, least=2)
+    check_counts(batch_size=batch_size)
     size = check_model(model, dataset.train)
     check_dataset(dataset, *size)
     if augment is not None:
@@ -202,8 +205,7 @@ def find_learning_rate(
         chance = device.random_state()
         with computing_in(trial, choose_policy(mixed_precision, here)):
             jit = choose_jit(jit_compile, here, devices)
-            trial.compile(_copy(optimizer), loss, jit_compile=jit)
-            trial.optimizer.build(trial.trainable_variables)  # one tracing less
+            compile_step(trial, _copy(optimizer), loss, jit)
             try:
                 for step, rate in enumerate(rates):
                     if step % batches.num_batches == 0:

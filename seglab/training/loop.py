@@ -16,6 +16,7 @@ from seglab.training.batches import Augmentation, Batches, Sampling
 from seglab.training.checkpoint import Checkpoint, describe
 from seglab.training.checks import (
     check_augment,
+    check_counts,
     check_dataset,
     check_model,
     settle_loss,
@@ -23,7 +24,12 @@ from seglab.training.checks import (
 from seglab.training.history import History
 from seglab.training.hosts import HostShare
 from seglab.training.logs import CsvLog, TensorBoardLog
-from seglab.training.precision import choose_jit, choose_policy, computing_in
+from seglab.training.precision import (
+    choose_jit,
+    choose_policy,
+    compile_step,
+    computing_in,
+)
 from seglab.training.watch import Watch
 
 
@@ -150,12 +156,9 @@ def fit(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    counts = {"epochs": epochs, "batch_size": batch_size}
+    check_counts(epochs=epochs, batch_size=batch_size)
     if patience is not None:
-        counts["patience"] = patience
-    for name, value in counts.items():
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be an integer, 1 or more.")
+        check_counts(patience=patience)
     size = check_model(model, dataset.train)
     check_dataset(dataset, *size)
     if augment is not None:
@@ -195,9 +198,7 @@ def fit(
             show(progress if first else False) as display,
         ):
             jit = choose_jit(jit_compile, here, devices)
-            model.compile(optimizer=optimizer, loss=loss, jit_compile=jit)
-            # TensorFlow traces the step a second time if the first made variables.
-            model.optimizer.build(model.trainable_variables)
+            compile_step(model, optimizer, loss, jit)
             watch = Watch(
                 dataset,
                 epochs,

@@ -76,6 +76,22 @@ def choose_jit(jit_compile: bool | str, here: Accelerator, devices: int) -> bool
     return here.jit_compile and (devices == 1 or here.backend != "tensorflow")
 
 
+def compile_step(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss: keras.losses.Loss | str,
+    jit_compile: bool,
+) -> None:
+    """Compile a model, and make the variables of its optimizer.
+
+    Keras leaves both to the first step: its own ``jit_compile="auto"`` takes XLA on a
+    CPU too, where it does not pay, and on TensorFlow a step that makes variables is
+    traced a second time, which takes as long again.
+    """
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=jit_compile)
+    model.optimizer.build(model.trainable_variables)
+
+
 @contextmanager
 def computing_in(model: keras.Model, policy: str) -> Iterator[None]:
     """Let the layers of a built float32 model compute in another precision.

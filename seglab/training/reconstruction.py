@@ -12,7 +12,8 @@ from seglab import device
 from seglab.data import Dataset
 from seglab.progress import Display, Mode, show
 from seglab.training.batches import Batches
-from seglab.training.precision import choose_jit
+from seglab.training.checks import check_counts
+from seglab.training.precision import choose_jit, compile_step
 from seglab.training.watch import DivergedError
 
 
@@ -73,9 +74,7 @@ def fit_reconstruction(
     >>> losses["val_loss"][-1] < losses["val_loss"][0]
     True
     """
-    for name, value in {"epochs": epochs, "batch_size": batch_size}.items():
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be an integer, 1 or more.")
+    check_counts(epochs=epochs, batch_size=batch_size)
     if tuple(model.output_shape[1:]) != dataset.image_shape:
         raise ValueError(
             f"the model gives {tuple(model.output_shape[1:])} for an image, and the "
@@ -84,10 +83,8 @@ def fit_reconstruction(
         )
     val = dataset.val.images[:]  # into memory, if they are on disk
     with show(progress) as display:
-        # Keras's own "auto" compiles with XLA on a CPU too, where it does not pay.
         jit = choose_jit("auto", device.accelerator(), devices=1)
-        model.compile(keras.optimizers.Adam(learning_rate), loss="mse", jit_compile=jit)
-        model.optimizer.build(model.trainable_variables)  # one tracing less
+        compile_step(model, keras.optimizers.Adam(learning_rate), "mse", jit)
         history = model.fit(
             _Images(dataset.train, batch_size, size=val.shape[1:3], seed=seed),
             epochs=epochs,
