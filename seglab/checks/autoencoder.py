@@ -1,6 +1,7 @@
 """Exercises of the page `3-algorithms/autoencoder`."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,11 @@ from numpy.typing import NDArray
 from seglab.checks.exercise import Exercise
 
 
-def _reconstruct(images: NDArray[Any], k: int) -> NDArray[Any]:
+def _reconstruct(images: NDArray[Any], k: int, centered: bool = True) -> NDArray[Any]:
     x = images.reshape(len(images), -1)
-    mean = x.mean(axis=0)
+    mean = centered * x.mean(axis=0)
     U = np.linalg.svd(x - mean, full_matrices=False)[2][:k].T
     drawn: NDArray[Any] = ((x - mean) @ U @ U.T + mean).reshape(images.shape)
-    return drawn
-
-
-def _not_centered(images: NDArray[Any], k: int) -> NDArray[Any]:
-    x = images.reshape(len(images), -1)
-    U = np.linalg.svd(x, full_matrices=False)[2][:k].T
-    drawn: NDArray[Any] = (x @ U @ U.T).reshape(images.shape)
     return drawn
 
 
@@ -57,7 +51,7 @@ EXERCISES = {
     "ex-autoencoder-pca": Exercise(
         solution=_reconstruct,
         cases=_images,
-        wrong=(_not_centered, _mean_forgotten),
+        wrong=(partial(_reconstruct, centered=False), _mean_forgotten),
     ),
     "ex-autoencoder-noise": Exercise(
         solution=lambda variances, sigma: int((variances > sigma**2).sum()),

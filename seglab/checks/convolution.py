@@ -4,26 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.signal import convolve2d, correlate2d
 
 from seglab.checks.exercise import Exercise
 
 Array = NDArray[Any]
 
 
-def _windows(x: Array, k: int) -> Array:
-    return np.lib.stride_tricks.sliding_window_view(x, (k, k))
-
-
-def _conv(x: Array, w: Array) -> Array:
-    """Correlate, without padding."""
-    y: Array = np.einsum("ijuv,uv->ij", _windows(x, len(w)), w)
-    return y
-
-
 def _steal(x: Array, after: Array) -> Array:
     """Solve for the kernel, a window for each equation."""
-    rows = _windows(x, 3).reshape(-1, 9)
+    rows = sliding_window_view(x, (3, 3)).reshape(-1, 9)
     w: Array = np.linalg.lstsq(rows, after.ravel(), rcond=None)[0]
     return w.reshape(3, 3)
 
@@ -31,16 +23,7 @@ def _steal(x: Array, after: Array) -> Array:
 def _pictures(rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
     for size in (5, 8, 16):
         x = rng.random((size, size))
-        yield x, _conv(x, rng.normal(size=(3, 3)).round(1))
-
-
-def _combine(first: Array, second: Array) -> Array:
-    """Add up what each weight of one kernel stamps of the other: (5, 5)."""
-    both = np.zeros((5, 5))
-    for u in range(3):
-        for v in range(3):
-            both[u : u + 3, v : v + 3] += first[u, v] * second
-    return both
+        yield x, correlate2d(x, rng.normal(size=(3, 3)).round(1), mode="valid")
 
 
 def _pairs(rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
@@ -69,9 +52,9 @@ EXERCISES = {
         wrong=(lambda x, after: _steal(x, after)[::-1, ::-1],),  # turned round
     ),
     "ex-convolution-two": Exercise(
-        solution=_combine,
+        solution=convolve2d,
         cases=_pairs,
-        # Correlating one with the other turns the second round.
-        wrong=(lambda first, second: _combine(first, second[::-1, ::-1]),),
+        # Correlates one with the other: the second is turned round.
+        wrong=(correlate2d,),
     ),
 }

@@ -1,6 +1,7 @@
 """Exercises of the page `3-algorithms/dense`."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,7 @@ SHAPES = ((1, 1, 1), (1, 1, 3), (2, 2, 1), (2, 3, 4), (5, 2, 3))
 """Of a map: rows, columns, channels."""
 
 
-def _to_kernel(
-    w: NDArray[Any], shape: tuple[int, int, int], order: str
-) -> NDArray[Any]:
+def _to_kernel(w: NDArray[Any], shape: Any, order: str) -> NDArray[Any]:
     rows, columns, channels = shape
     if order == "last":
         return w.reshape(rows, columns, channels, -1)
@@ -37,14 +36,8 @@ def _kernel_cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
                 yield rng.normal(size=(np.prod(shape), units)), shape, order
 
 
-def _evidence(a: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
-    kernel = w.reshape(*a.shape, -1)
-    return np.asarray((a[..., None] * kernel).sum(axis=2))
-
-
-def _channels_first(a: NDArray[Any], w: NDArray[Any]) -> NDArray[Any]:
-    rows, columns, channels = a.shape
-    kernel = w.reshape(channels, rows, columns, -1).transpose(1, 2, 0, 3)
+def _evidence(a: NDArray[Any], w: NDArray[Any], order: str = "last") -> NDArray[Any]:
+    kernel = _to_kernel(w, a.shape, order)
     return np.asarray((a[..., None] * kernel).sum(axis=2))
 
 
@@ -78,7 +71,7 @@ EXERCISES = {
         solution=_evidence,
         cases=_evidence_cases,
         wrong=(
-            _channels_first,
+            partial(_evidence, order="first"),
             lambda a, w: _evidence(a, w).mean(axis=(0, 1)),
             lambda a, w: _evidence(a, w).sum(axis=(0, 1)),
         ),

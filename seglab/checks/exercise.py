@@ -78,17 +78,16 @@ class Exercise:
         Verdict
         """
         if self.cases is not None:
-            return self._judge_function(answer)
+            return self._judge_function(answer, self.cases)
         return self._judge_value(answer)
 
-    def _judge_function(self, answer: Any) -> Verdict:
-        assert self.cases is not None
+    def _judge_function(self, answer: Any, cases: Cases) -> Verdict:
         if not callable(answer):
             return Verdict(False, f"Not yet: expected a function, got {show(answer)}.")
         name = getattr(answer, "__name__", "<lambda>")
         name = "your function" if name == "<lambda>" else name
         count = 0
-        for arguments in self.cases(np.random.default_rng(0)):
+        for arguments in cases(np.random.default_rng(0)):
             count += 1
             expected = self.solution(*deepcopy(arguments))
             where = f"for ({', '.join(map(show, arguments))})"
@@ -131,10 +130,10 @@ def difference(found: Any, expected: Any, tolerance: float) -> tuple[str, str] |
                 return f"as value {i} {why[0]}", why[1]
         return None
     if isinstance(expected, str | bool) or expected is None:
-        agrees = type(found) is type(expected) and found == expected
-        if isinstance(expected, bool) and isinstance(found, np.bool_):
-            agrees = bool(found) == expected
-        return None if agrees else (show(found), f"expected {show(expected)}")
+        plain = found.item() if isinstance(found, np.generic) else found
+        if type(plain) is type(expected) and plain == expected:
+            return None
+        return show(found), f"expected {show(expected)}"
     try:
         # Also a backend's own tensor becomes an array.
         numbers = np.asarray(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,10 @@ from seglab.checks.exercise import Exercise
 Array = NDArray[Any]
 
 
-def patch_around(x: Array, i: int, j: int, size: int) -> Array:
+def patch_around(x: Array, i: int, j: int, size: int, mode: Any = "reflect") -> Array:
     """Cut out the patch with pixel (i, j) in its center, mirrored at the border."""
-    padded = np.pad(x, size // 2, mode="reflect")
+    padded = np.pad(x, size // 2, mode=mode)
     return padded[i : i + size, j : j + size]
-
-
-def _with_zeros(x: Array, i: int, j: int, size: int) -> Array:
-    return np.pad(x, size // 2)[i : i + size, j : j + size]
-
-
-def _with_edge_twice(x: Array, i: int, j: int, size: int) -> Array:
-    return np.pad(x, size // 2, mode="symmetric")[i : i + size, j : j + size]
 
 
 def _pixels(rng: np.random.Generator) -> Iterator[tuple[Array, int, int, int]]:
@@ -47,8 +40,8 @@ EXERCISES = {
         solution=patch_around,
         cases=_pixels,
         wrong=(
-            _with_zeros,
-            _with_edge_twice,
+            partial(patch_around, mode="constant"),  # zeros
+            partial(patch_around, mode="symmetric"),  # the edge twice
             lambda x, i, j, size: patch_around(x, j, i, size),
             lambda x, i, j, size: x[i : i + size, j : j + size],
         ),

@@ -1,6 +1,7 @@
 """Exercises of the page `3-algorithms/pooling`."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,22 +14,17 @@ from seglab.checks.exercise import Exercise
 TAPS = (0.25, 0.5, 0.25)
 
 
-def _blurred_max(x: NDArray[Any], k: int, rounds: int) -> NDArray[Any]:
+def _blurred_max(
+    x: NDArray[Any], k: int, rounds: int, axes: tuple[int, ...] = (0, 1)
+) -> NDArray[Any]:
     y: NDArray[Any] = sliding_window_view(x, (k, k)).max(axis=(2, 3))
-    for _ in range(rounds):
-        y = convolve1d(convolve1d(y, TAPS, axis=0), TAPS, axis=1)
+    for axis in rounds * axes:
+        y = convolve1d(y, TAPS, axis=axis)
     return y[::k, ::k]
 
 
 def _thinned_first(x: NDArray[Any], k: int, rounds: int) -> NDArray[Any]:
     return _blurred_max(_blurred_max(x, k, 0), 1, rounds)
-
-
-def _rows_alone(x: NDArray[Any], k: int, rounds: int) -> NDArray[Any]:
-    y: NDArray[Any] = sliding_window_view(x, (k, k)).max(axis=(2, 3))
-    for _ in range(rounds):
-        y = convolve1d(y, TAPS, axis=0)
-    return y[::k, ::k]
 
 
 def _cases(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -56,6 +52,10 @@ EXERCISES = {
     "ex-pooling-blur": Exercise(
         solution=_blurred_max,
         cases=_cases,
-        wrong=(_thinned_first, _rows_alone, lambda x, k, rounds: _blurred_max(x, k, 0)),
+        wrong=(
+            _thinned_first,
+            partial(_blurred_max, axes=(0,)),
+            lambda x, k, rounds: _blurred_max(x, k, 0),
+        ),
     ),
 }
