@@ -130,9 +130,7 @@ class Result:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
         record = asdict(self)
-        for row in (row for table in record["tables"] for row in table["rows"]):
-            # JSON has no infinity, for what never ended.
-            row["seconds"] = [None if s == math.inf else s for s in row["seconds"]]
+        _replace_seconds(record, math.inf, None)  # JSON has no infinity
         text = json.dumps(record, indent=1, allow_nan=False)
         path.write_text(text + "\n", "utf-8")
         print(f"Wrote {path.relative_to(ROOT)}.")
@@ -140,14 +138,20 @@ class Result:
     @classmethod
     def load(cls, path: Path) -> Result:
         record = json.loads(path.read_text("utf-8"))
-        for row in (row for table in record["tables"] for row in table["rows"]):
-            row["seconds"] = [math.inf if s is None else s for s in row["seconds"]]
+        _replace_seconds(record, None, math.inf)
         tables = [
             Table(**{**table, "rows": [Row(**row) for row in table["rows"]]})
             for table in record.pop("tables")
         ]
         goals = [Goal(**goal) for goal in record.pop("goals")]
         return cls(tables=tables, goals=goals, **record)
+
+
+def _replace_seconds(record: Any, old: float | None, new: float | None) -> None:
+    """Write the time of what never ended in another way."""
+    for table in record["tables"]:
+        for row in table["rows"]:
+            row["seconds"] = [new if s == old else s for s in row["seconds"]]
 
 
 def arguments(document: str, **extra: str) -> argparse.Namespace:
