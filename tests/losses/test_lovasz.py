@@ -85,7 +85,7 @@ def test_at_decided_predictions_it_is_one_minus_the_iou(seed, per_image):
     assert value == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 999), st.floats(0.05, 0.95))
 def test_between_predictions_it_is_convex(seed, share):
     """In the probabilities, of which two classes have one each."""
