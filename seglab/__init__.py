@@ -17,8 +17,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    *("checks", "data", "device", "geometry", "inference", "losses", "metrics"),
-    *("models", "plots", "report", "scratch", "training"),
+    *("checks", "data", "device", "evidence", "geometry", "inference", "losses"),
+    *("metrics", "models", "plots", "report", "scratch", "training"),
 )
 
 __all__ = ["__version__", *_SUBMODULES]

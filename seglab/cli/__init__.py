@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import seglab
-from seglab.cli import data, doctor, evaluate, predict, train
+from seglab.cli import data, doctor, evaluate, evidence, predict, train
 from seglab.cli.errors import FriendlyGroup
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
     epilog="Start with: seglab doctor, then: seglab train cells --out first-run",
 )
 app.add_typer(data.app, name="data")
+app.add_typer(evidence.app, name="evidence")
 app.command("doctor")(doctor.doctor)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -25,6 +26,7 @@ def fit_reconstruction(
     batch_size: int = 16,
     learning_rate: float = 3e-3,
     seed: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Mode = True,
 ) -> dict[str, list[float]]:
     """Train a network to give back the image that it gets. No mask is looked at.
@@ -48,6 +50,8 @@ def fit_reconstruction(
         Of the Adam optimizer.
     seed : int, default 0
         Of the order of the images.
+    callbacks : sequence of keras.callbacks.Callback, optional
+        Of your own.
     progress : bool or "lines", default True
         See `seglab.progress.show`.
 
@@ -90,7 +94,7 @@ def fit_reconstruction(
             epochs=epochs,
             validation_data=(val, val),
             validation_batch_size=batch_size,
-            callbacks=[_Watch(epochs, display)],
+            callbacks=[_Watch(epochs, display), *callbacks],
             verbose=0,
         )
     return {name: history.history[name] for name in ("loss", "val_loss")}

@@ -1,0 +1,386 @@
+"""Families of models on the same images, with the same training, over seeds.
+
+Two budgets, since neither alone is fair. *Epochs*: every network sees the training
+images equally often, however long that takes. *Seconds*: every network trains equally
+long, however often it sees them. Seconds are of the processor, in training steps alone:
+compiling and validating are not counted, and another program on the machine does not
+shorten them.
+
+Of the patch CNN, which sees patches in place of images, an epoch is `PATCHES` of them:
+to classify every pixel of every image once would take forty times as long. The
+autoencoder spends half of its budget on giving back images, and half on masks. The two
+classical baselines have no budget.
+
+Each network trains by Adam at the rate that did best on *validation* images among the
+three of `RATES_TRIED`, with a seed that the comparison does not use: the experiment
+``comparison-rates``, whose rows are stored too. The width of each is such that it has a
+tenth of the paper's channels or so: see `WIDTHS`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglab.evidence.experiment import Experiment, Value
+from seglab.evidence.verdicts import Comparison
+
+EPOCHS = 20
+SECONDS = 10.0
+BATCH = 16
+PATCHES = 2_000
+PATCH = 31
+IMAGES = {"cells": 150, "digits": 300}
+
+WIDTHS = {
+    "patch_cnn": 8,
+    "fcn32": 4,
+    "fcn16": 4,
+    "fcn8": 4,
+    "autoencoder": 8,
+    "segnet": 8,
+    "unet": 8,
+    "mobilenet_unet": 8,
+}
+CLASSICAL = ("otsu", "forest")
+RATES_TRIED = (1e-3, 3e-3, 1e-2)
+RATES: dict[str, float] = {}
+
+Labels = NDArray[Any]
+
+
+def measure(model: str, data: str, budget: str, *, seed: int) -> dict[str, Value]:
+    """Train one model on one data set and measure it on the test images."""
+    from seglab import data as data_sets
+
+    dataset = data_sets.load(data, count=IMAGES[data], seed=0)
+    if model in CLASSICAL:
+        return {**classical(model, dataset, seed)}
+    rate = RATES.get(f"{model} {data}", 3e-3)
+    return {**trained(model, dataset, budget, rate, seed, dataset.test)}
+
+
+def measure_rate(model: str, data: str, rate: float, *, seed: int) -> dict[str, Value]:
+    """Train at a rate, and measure on the validation images."""
+    from seglab import data as data_sets
+
+    dataset = data_sets.load(data, count=IMAGES[data], seed=0)
+    found = trained(model, dataset, "epochs", rate, seed, dataset.val)
+    return {"mean_iou": found["mean_iou"], "train_seconds": found["train_seconds"]}
+
+
+def trained(
+    model: str, dataset: Any, budget: str, rate: float, seed: int, split: Any
+) -> dict[str, Value]:
+    """Train a network within a budget, and score it on a split."""
+    from seglab import device
+
+    device.set_seed(seed)
+    clock = Clock(SECONDS if budget == "seconds" else np.inf)
+    if model == "patch_cnn":
+        network = train_patches(model, dataset, budget, rate, seed, clock)
+    elif model == "autoencoder":
+        network = train_twice(model, dataset, budget, rate, seed, clock)
+    else:
+        network = train_masks(model, dataset, budget, rate, seed, clock)
+    labels, milliseconds = predict(network, split.images)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        network.save(path)
+        megabytes = path.stat().st_size / 1e6
+    return {
+        **scores(split.masks, labels, dataset.num_classes),
+        "parameters": network.count_params(),
+        "train_seconds": clock.spent,
+        "steps": clock.steps,
+        "image_ms": milliseconds,
+        "megabytes": megabytes,
+    }
+
+
+class Clock:
+    """Processor seconds in training steps, and a stop when they are spent."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.spent, self.steps = limit, 0.0, 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the budget is spent."""
+        return self.spent >= self.limit
+
+    def watch(self, network: Any, share: float = 1.0) -> Any:
+        """Make a callback that stops this network at a share of the limit."""
+        import keras
+
+        begun = 0.0
+        first = True  # the step that is compiled
+
+        def begin(batch: int, logs: Any) -> None:
+            nonlocal begun
+            begun = time.process_time()
+
+        def end(batch: int, logs: Any) -> None:
+            nonlocal first
+            if not first:
+                self.spent += time.process_time() - begun
+            first = False
+            self.steps += 1
+            if self.spent >= share * self.limit:
+                network.stop_training = True
+
+        return keras.callbacks.LambdaCallback(
+            on_train_batch_begin=begin, on_train_batch_end=end
+        )
+
+
+def epochs_for(budget: str, share: float = 1.0) -> int:
+    """Give the passes that a budget has, or more than any seconds last for."""
+    return round(share * EPOCHS) if budget == "epochs" else 10_000
+
+
+def build(model: str, dataset: Any) -> Any:
+    """Build a network that gives a score for each class at each pixel."""
+    from seglab import models
+
+    shape, classes, width = dataset.image_shape, dataset.num_classes, WIDTHS[model]
+    if model.startswith("fcn"):
+        return models.fcn(shape, classes, stride=int(model[3:]), width=width)
+    makes: dict[str, Callable[..., Any]] = {
+        "segnet": models.segnet,
+        "unet": models.unet,
+        "mobilenet_unet": models.mobilenet_unet,
+    }
+    return makes[model](shape, classes, width=width)
+
+
+def train_masks(
+    model: str, dataset: Any, budget: str, rate: float, seed: int, clock: Clock
+) -> Any:
+    """Train on images with their masks."""
+    from seglab import training
+
+    network = build(model, dataset)
+    training.fit(
+        network,
+        dataset,
+        epochs=epochs_for(budget),
+        **options(rate, seed, clock.watch(network)),
+    )
+    return network
+
+
+def train_twice(
+    model: str, dataset: Any, budget: str, rate: float, seed: int, clock: Clock
+) -> Any:
+    """Train an autoencoder on images, then its encoder and a new decoder on masks."""
+    from seglab import models, training
+
+    epochs = epochs_for(budget, share=0.5)
+    coder = models.autoencoder(dataset.image_shape, width=WIDTHS[model])
+    watch = clock.watch(coder, share=0.5)
+    training.fit_reconstruction(
+        coder, dataset, epochs=epochs, **options(rate, seed, watch)
+    )
+    network = models.segmentation_head(coder, dataset.num_classes, frozen=False)
+    watch = clock.watch(network)
+    training.fit(network, dataset, epochs=epochs, **options(rate, seed, watch))
+    return network
+
+
+def options(rate: float, seed: int, watch: Any) -> dict[str, Any]:
+    """Give what every training on images has in common."""
+    return {
+        "batch_size": BATCH,
+        "learning_rate": rate,
+        "seed": seed,
+        "callbacks": [watch],
+        "progress": False,
+    }
+
+
+def train_patches(
+    model: str, dataset: Any, budget: str, rate: float, seed: int, clock: Clock
+) -> Any:
+    """Train a classifier of patches; give the dense network that scores each pixel."""
+    import keras
+
+    from seglab import models
+
+    shape = (PATCH, PATCH, dataset.image_shape[-1])
+    network = models.patch_cnn(
+        shape, dataset.num_classes, width=WIDTHS[model], kernels=(4, 5, 4)
+    )
+    optimizer = keras.optimizers.Adam(rate)
+    optimizer.build(network.trainable_variables)
+    network.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    watch = clock.watch(network)
+    for epoch in range(epochs_for(budget)):
+        patches, labels = models.sample_patches(
+            dataset.train, PATCH, PATCHES, seed=1000 * seed + epoch, balanced=False
+        )
+        network.fit(
+            *(patches, labels), batch_size=4 * BATCH, verbose=0, callbacks=[watch]
+        )
+        if clock.over:
+            break
+    return models.to_dense(network)
+
+
+def predict(network: Any, images: NDArray[np.float32]) -> tuple[Labels, float]:
+    """Label images one by one; give the processor's milliseconds for each too."""
+    import keras
+
+    def run(image: NDArray[np.float32]) -> Labels:
+        logits = network(image[None], training=False)
+        labels: Labels = keras.ops.convert_to_numpy(logits)[0].argmax(axis=-1)
+        return labels
+
+    run(images[0])
+    started = time.process_time()
+    labels = np.stack([run(image) for image in images])
+    return labels, 1000 * (time.process_time() - started) / len(images)
+
+
+def classical(model: str, dataset: Any, seed: int) -> dict[str, Value]:
+    """Measure a method without a network: a threshold, or a forest on filters."""
+    import pickle
+
+    started = time.process_time()
+    if model == "otsu":
+        method: Any = None
+    else:
+        method = train_forest(dataset.train, seed)
+    train_seconds = time.process_time() - started
+    started = time.process_time()
+    labels = np.stack([label(method, image) for image in dataset.test.images])
+    seconds = time.process_time() - started
+    return {
+        **scores(dataset.test.masks, labels, dataset.num_classes),
+        "parameters": 0 if method is None else sum(t.tree_.node_count for t in method),
+        "train_seconds": train_seconds,
+        "steps": 0,
+        "image_ms": 1000 * seconds / len(labels),
+        "megabytes": len(pickle.dumps(method)) / 1e6,
+    }
+
+
+PIXELS = 20_000
+
+
+def train_forest(split: Any, seed: int) -> Any:
+    """Train a random forest on filter responses at random pixels."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    rows = np.concatenate([responses(image) for image in split.images])
+    labels = np.concatenate([mask.ravel() for mask in split.masks])
+    drawn = np.random.default_rng(seed).choice(len(rows), PIXELS, replace=False)
+    forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=seed)
+    return forest.fit(rows[drawn], labels[drawn])
+
+
+def responses(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Filter an image: smoothed values, edges and curvatures at several scales."""
+    from skimage.feature import multiscale_basic_features
+
+    found: NDArray[np.float32] = multiscale_basic_features(image[..., 0], sigma_max=8)
+    return found.reshape(-1, found.shape[-1])  # (H W, features)
+
+
+def label(method: Any, image: NDArray[np.float32]) -> Labels:
+    """Label the pixels of an image by a forest, or by Otsu's threshold."""
+    from skimage.filters import threshold_otsu
+
+    if method is None:
+        labels = image[..., 0] > threshold_otsu(image)
+    else:
+        labels = method.predict(responses(image)).reshape(image.shape[:2])
+    return np.asarray(labels, np.int32)
+
+
+def scores(masks: Labels, labels: Labels, classes: int) -> dict[str, Value]:
+    """Score predicted labels against masks (N, H, W)."""
+    from seglab import metrics
+
+    matrix = metrics.confusion_matrix(masks, labels, classes)
+    return {
+        "mean_iou": float(metrics.mean_iou(matrix)),
+        "class_iou": metrics.iou(matrix).tolist(),
+        "boundary_f1": metrics.boundary_f1(masks, labels, classes, tolerance=1),
+    }
+
+
+def skip(model: str, data: str, budget: str) -> bool:
+    """Leave out classical methods' second budget, and a threshold for ten digits."""
+    if model == "otsu" and data == "digits":
+        return True
+    return model in CLASSICAL and budget == "seconds"
+
+
+def better(one: str, other: str, by: float, claim: str, **within: Any) -> Comparison:
+    """Declare that one model has a higher mean IoU than another."""
+    return Comparison(
+        claim=claim,
+        metric="mean_iou",
+        more={"model": one},
+        less={"model": other},
+        effect=by,
+        within=within,
+    )
+
+
+EXPERIMENT = Experiment(
+    name="comparison",
+    question="Which family of models segments best, at equal training?",
+    measure=measure,
+    factors={
+        "model": (*CLASSICAL, *WIDTHS),
+        "data": ("cells", "digits"),
+        "budget": ("epochs", "seconds"),
+    },
+    metrics={
+        "mean_iou": "mean over the classes of the data set's IoU, test images",
+        "class_iou": "IoU of each class",
+        "boundary_f1": "boundary F1 within one pixel",
+        "parameters": "numbers that are stored: weights, or nodes of the trees",
+        "train_seconds": "processor seconds in training steps",
+        "steps": "training steps",
+        "image_ms": "processor milliseconds to label one image of 64 x 64",
+        "megabytes": "size on disk",
+    },
+    skip=skip,
+    rules=(
+        better("unet", "patch_cnn", 0.02, "A U-Net is better than a patch CNN."),
+        better("unet", "fcn32", 0.02, "A U-Net is better than an FCN-32s."),
+        better("fcn8", "fcn32", 0.02, "An FCN-8s is better than an FCN-32s."),
+        better("unet", "fcn8", 0.02, "A U-Net is better than an FCN-8s."),
+        better("unet", "segnet", 0.02, "A U-Net is better than a SegNet."),
+        better(
+            *("unet", "autoencoder", 0.02),
+            "A U-Net is better than the encoder of an autoencoder with a decoder "
+            "behind it, which is trained for half of the time on images alone.",
+        ),
+        better(
+            *("unet", "otsu", 0.02),
+            "On cells, a U-Net is better than a threshold.",
+            data=("cells",),
+            budget=("epochs",),
+        ),
+        better(
+            *("unet", "forest", 0.02),
+            "A U-Net is better than a random forest on filter responses.",
+            budget=("epochs",),
+        ),
+    ),
+    tolerance={"mean_iou": 0.05, "class_iou": 0.15, "parameters": 0.5},
+)
