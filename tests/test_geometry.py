@@ -77,7 +77,7 @@ def test_sizes_of_the_published_fcn(image, fc6, upscore):
     assert transposed_conv_output(size, 64, 32) == upscore
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes, kernels, strides, dilations, st.sampled_from(["same", "valid"]))
 def test_conv_output_is_the_shape_of_keras(size, kernel, stride, dilation, padding):
     assume(stride == 1 or dilation == 1)  # Keras refuses both
@@ -92,7 +92,7 @@ def test_conv_output_is_the_shape_of_keras(size, kernel, stride, dilation, paddi
     assert conv_output(size, kernel, stride, padding, dilation) == output.shape[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 12),
     kernels,
@@ -266,7 +266,7 @@ def build(kind, k, s, padding):
     return layers.SeparableConv2D(2, (k, 1), padding=padding)
 
 
-@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+@settings(max_examples=25, phases=[Phase.generate])
 @given(st.integers(75, 85), st.lists(one_layer, min_size=1, max_size=3))
 def test_chains_of_keras_layers_against_perturbation(n, stack):
     model = chain(n, *(build(**layer) for layer in stack))

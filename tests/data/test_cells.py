@@ -26,7 +26,7 @@ sizes = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     count=st.integers(3, 12),
     size=sizes,

@@ -104,7 +104,7 @@ def test_the_strips_share_no_column():
     assert all(a[1] == b[0] for a, b in pairwise(STRIPS))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     count=st.integers(3, 20),
     height=st.integers(16, 303),

@@ -153,7 +153,7 @@ def test_a_bad_index_is_refused(index, error):
 # Class shares
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(arrays(np.int32, (2, 3, 4), elements=st.sampled_from([0, 1, 2, 255])))
 def test_class_shares_agree_with_counting_pixels_one_by_one(masks):
     images = np.zeros((2, 3, 4, 1), np.float32)
@@ -274,7 +274,7 @@ def test_merging_into_none_ignores():
     np.testing.assert_array_equal(merged.train.masks, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     masks=arrays(np.int32, (1, 3, 4), elements=st.sampled_from([0, 1, 2, 3, 9])),
     into=st.dictionaries(

@@ -546,7 +546,7 @@ def dataset(n=4, height=6, width=5, channels=1, ignore=None, names=True, **texts
     return Dataset("leaves", **parts, **texts)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.sampled_from(["saved", "saved.zip"]),
     st.integers(1, 5),

@@ -46,7 +46,7 @@ sides = st.integers(1, 11)
 
 
 @given(augments, sides, sides, st.sampled_from([1, 3]), st.integers(0, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shape_dtype_range_and_labels_are_kept(augment, height, width, channels, n):
     images, masks = batch(n, height, width, channels)
     before = images.copy(), masks.copy()
@@ -62,7 +62,7 @@ def test_shape_dtype_range_and_labels_are_kept(augment, height, width, channels,
 
 
 @given(augments)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_same_generator_state_gives_the_same_batch(augment):
     images, masks = batch()
     one = augment(images, masks, np.random.default_rng(7))
@@ -380,7 +380,6 @@ def nearest_by_loop(mask, height, width):
 
 
 @given(sides, sides, sides, sides, st.integers(0, 9))
-@settings(deadline=None)
 def test_masks_take_the_label_under_the_center(h, w, height, width, seed):
     masks = np.random.default_rng(seed).integers(0, 300, (2, h, w)).astype(np.int32)
     new = resize_masks(masks, (height, width))
@@ -398,7 +397,6 @@ def test_masks_agree_with_pillow():
 
 
 @given(sides, sides, sides, sides, st.sampled_from([1, 3]))
-@settings(deadline=None)
 def test_resized_images_stay_in_range(h, w, height, width, channels):
     images, _ = batch(2, h, w, channels)
     new = resize_images(images, (height, width))

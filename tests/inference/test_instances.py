@@ -160,7 +160,7 @@ def test_an_object_at_the_image_border_counts():
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(hnp.arrays(np.int8, shapes, elements=st.integers(0, 2)))
 def test_every_object_pixel_has_a_number_and_no_other(labels):
     for found in (

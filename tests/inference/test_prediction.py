@@ -51,7 +51,7 @@ def run(model, images):
 # Exact
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     tile=st.tuples(st.integers(1, 30), st.integers(1, 30)),

@@ -55,7 +55,7 @@ def test_what_is_predicted_at_ignored_pixels_does_not_matter(
     np.testing.assert_allclose(gradient_again, gradient, rtol=1e-5, atol=1e-8)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     st.sampled_from(sorted(set(ALL) - {"boundary"})),
     st.integers(0, 99),
@@ -76,7 +76,7 @@ def test_ignored_pixels_are_as_good_as_cut_off(batch, name, seed, shape):
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.sampled_from(sorted(set(ALL) - {"weighted"})), st.integers(0, 99))
 def test_numbers_of_classes_and_size_of_logits_mean_nothing(batch, name, seed):
     masks, logits = batch((2, 3, 5), seed=seed)

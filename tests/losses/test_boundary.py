@@ -45,7 +45,7 @@ def boundary(masks, logits):
     return (of_prediction - of_truth) / (C * max(counted.sum(), 1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(MASKS)
 def test_distance_is_that_of_scipy(masks):
     phi = ops.convert_to_numpy(signed_distance(masks, 3, ignore_index=IGNORE))
@@ -79,7 +79,7 @@ def test_loss_and_its_gradient_by_the_paper(batch, agrees):
     agrees(Boundary(ignore_index=IGNORE), boundary, *batch((2, 4, 5)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(MASKS, st.integers(0, 99))
 def test_any_batch_by_the_paper(agrees, masks, seed):
     logits = np.random.default_rng(seed).normal(size=(*masks.shape, 3))

@@ -42,7 +42,7 @@ def test_focal_and_its_gradient_like_a_loop(gamma, batch, agrees):
     agrees(loss, lambda y, s: cross_entropy(y, s, gamma, WEIGHTS), *batch())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.integers(0, 999),
     st.sampled_from([0, 0.5, 0.95]),

@@ -55,7 +55,7 @@ def test_lovasz_and_its_gradient_by_the_definition(per_image, batch, agrees):
     agrees(Lovasz(ignore_index=IGNORE, per_image=per_image), oracle, *batch())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.integers(0, 999),
     st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
@@ -69,7 +69,7 @@ def test_any_batch_by_the_definition(batch, agrees, seed, shape, ignored, per_im
     agrees(loss, oracle, *data, gradient=False)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 999), st.booleans())
 def test_at_decided_predictions_it_is_one_minus_the_iou(seed, per_image):
     rng = np.random.default_rng(seed)
@@ -85,7 +85,7 @@ def test_at_decided_predictions_it_is_one_minus_the_iou(seed, per_image):
     assert value == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 999), st.floats(0.05, 0.95))
 def test_between_predictions_it_is_convex(seed, share):
     """In the probabilities, of which two classes have one each."""

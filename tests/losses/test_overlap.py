@@ -71,7 +71,7 @@ def test_dice_and_its_gradient_by_their_formula(batch, agrees):
     agrees(Dice(ignore_index=IGNORE), dice, *batch())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.integers(0, 999),
     st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
@@ -88,7 +88,7 @@ def test_any_batch_like_a_loop(batch, agrees, seed, shape, ignored, per_image):
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 999), st.sampled_from([(0.5, 0.5), (1, 1)]))
 def test_decided_predictions_give_the_metric(seed, weights):
     """With probabilities of 0 and 1: one minus Dice, or IoU, of the classes present."""

@@ -19,7 +19,7 @@ from seglab.metrics import (
     surface_distances,
 )
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 
 
 def brute_boundary(mask):

@@ -36,7 +36,7 @@ def predictions(draw):
     return weights / weights.sum(axis=1, keepdims=True), truth
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(predictions(), st.integers(1, 20))
 def test_table_and_error_equal_a_loop_over_pixels(pair, bins):
     probabilities, truth = pair
@@ -63,7 +63,7 @@ def test_table_and_error_equal_a_loop_over_pixels(pair, bins):
     assert (table.confidence[used] >= table.edges[:-1][used] - 1e-12).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(predictions(), st.integers(0, 12))
 def test_batches_add_up(pair, cut):
     probabilities, truth = pair

@@ -72,7 +72,7 @@ def labels_of(stack):
     return np.divmod(pair, stack.shape[-1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stacks())
 def test_scikit_learn(stack):
     truth, prediction = labels_of(stack)
@@ -84,7 +84,7 @@ def test_scikit_learn(stack):
         assert got == pytest.approx(expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(stacks())
 def test_keras(stack):
     truth, prediction = labels_of(stack)
@@ -96,7 +96,7 @@ def test_keras(stack):
     assert conventions.keras_mean_iou(stack) == expected
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stacks())
 def test_rules_agree_where_nothing_is_absent(stack):
     """The same image N times, with all classes: only the choice of classes is left."""

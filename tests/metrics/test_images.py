@@ -34,7 +34,7 @@ MATRICES = np.array(
 # Means over images
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(stacks())
 def test_imagewise_is_a_loop_over_images_that_have_the_class(stack):
     N, C = stack.shape[:2]
@@ -51,7 +51,7 @@ def test_imagewise_is_a_loop_over_images_that_have_the_class(stack):
             assert np.isnan(got)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(stacks())
 def test_imagewise_of_one_number_for_each_image(stack):
     values = [metrics.mean_iou(matrix) for matrix in stack]

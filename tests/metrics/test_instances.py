@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from seglab.metrics import coco_ap, dsb2018_score, panoptic_quality
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 VOID = 99
 TEN = [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
 

@@ -120,7 +120,7 @@ def test_dense_is_the_classifier_at_every_pixel():
     }
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.data())
 def test_dense_is_sliding_for_any_chain_of_windows(data):
     """Odd and even patches, windows, strides and dilations; poolings that drop rows."""
@@ -323,7 +323,7 @@ def test_logits_stay_float32_in_mixed_precision():
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.tuples(*4 * [st.integers(0, 9)]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_mirror_padding_is_numpys(height, width, border):
     x = np.arange(2.0 * height * width, dtype=np.float32).reshape(2, height, width, 1)
     padding = (border[:2], border[2:])
@@ -335,7 +335,7 @@ def test_mirror_padding_is_numpys(height, width, border):
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_dilated_pooling_by_hand(pool, dilation):
     x = np.random.default_rng(0).normal(size=(2, 8, 9, 2)).astype(np.float32)
     (h, w), (dy, dx) = pool, dilation
@@ -380,7 +380,7 @@ def centers(split, patches):
     return np.rint(values).astype(int)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 12).map(lambda n: 2 * n + 1),
     st.integers(1, 60),

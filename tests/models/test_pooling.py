@@ -40,7 +40,7 @@ shapes = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shapes, st.integers(0, 9), st.sampled_from([2, 100]))
 def test_values_and_indices_are_those_of_a_loop(shape, seed, levels):
     """Of two levels, so that windows of equal values are many; all negative."""
@@ -53,7 +53,7 @@ def test_values_and_indices_are_those_of_a_loop(shape, seed, levels):
             np.testing.assert_array_equal(indices[n, ..., c], expected[1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shapes, st.integers(0, 9))
 def test_unpooling_is_that_of_the_numpy_layer(shape, seed):
     rng = np.random.default_rng(seed)

@@ -105,7 +105,7 @@ def any_size():
     return {b: segnet((None, None, 1), 2, width=2, basic=b) for b in (False, True)}
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(1, 40), st.integers(1, 40), st.booleans())
 def test_any_size_is_taken_and_given_back(any_size, height, width, basic):
     model = any_size[basic]

@@ -125,7 +125,7 @@ def test_the_sizes_that_an_error_names_fit_and_are_nearest(size, depth, padding)
         assert size < sizes[-1]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([True, False]))
 def test_output_has_the_promised_shape(n, depth, batch_norm):
     height, width = 2**depth, 3 * 2**depth

@@ -20,7 +20,7 @@ from torchmetrics.functional.segmentation import (
 from seglab.metrics import boundary, hausdorff, surface_dice
 
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}
-often = settings(max_examples=60, deadline=None)
+often = settings(max_examples=60)
 
 
 def tensor(mask):

@@ -43,7 +43,7 @@ def predictions(draw, most=4, ignored=True):
     return probabilities.astype("float32"), truth
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(predictions(), st.sampled_from([1, 10, 15]))
 def test_error_is_torchmetrics(pair, bins):
     probabilities, truth = pair
@@ -54,7 +54,7 @@ def test_error_is_torchmetrics(pair, bins):
     assert theirs == pytest.approx(ours, abs=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(predictions(most=2, ignored=False))
 def test_bins_of_two_classes_are_monais_of_the_labeled_one(pair):
     """MONAI bins each class: of two, the labeled one is the one above one half."""

@@ -13,7 +13,7 @@ from torchmetrics.functional.detection import panoptic_quality as ask_torchmetri
 
 from seglab.metrics import coco_ap, dsb2018_score, panoptic_quality
 
-often = settings(max_examples=60, deadline=None)
+often = settings(max_examples=60)
 
 
 @st.composite
@@ -86,7 +86,7 @@ def ask_coco(truth, prediction, scores):
     return evaluation.stats[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(instance_maps(), st.randoms(use_true_random=False))
 def test_average_precision_is_cocos(maps, random):
     truth, prediction = maps

@@ -49,7 +49,7 @@ def channels(masks, logits):
     return scores, labels[:, None]
 
 
-batches = settings(max_examples=25, deadline=None)
+batches = settings(max_examples=25)
 seeds = st.integers(0, 10_000)
 MONAI = {"softmax": True, "to_onehot_y": True}
 NO_EPSILON = {"smooth_nr": 0, "smooth_dr": 1e-9}

@@ -163,11 +163,11 @@ def label_maps(draw, ignored=False):
 
 random_maps = given(label_maps())
 random_maps_with_void = given(label_maps(ignored=True))
-often = settings(max_examples=60, deadline=None)
+often = settings(max_examples=60)
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_keras(ignored, data):
     truth, prediction, C = data.draw(label_maps(ignored=ignored))

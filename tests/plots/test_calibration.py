@@ -17,7 +17,7 @@ def table(confidence, right, bins=10):
     return [m[0] for m in means], [m[1] for m in means], list(map(len, members))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 999))
 def test_bars_are_the_numbers_and_the_error_is_their_weighted_mean(seed):
     rng = np.random.default_rng(seed)

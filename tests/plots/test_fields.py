@@ -118,7 +118,7 @@ def center_of(layers, unit):
     return unit
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(LAYERS)
 def test_a_pyramid_marks_the_units_that_count(layers):
     figure = pyramid(layers)

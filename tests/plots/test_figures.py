@@ -441,7 +441,7 @@ def test_curves_explain_what_is_wrong(change, message):
 COUNTS = hnp.arrays(np.int64, (3, 3), elements=st.integers(0, 10**7))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(COUNTS, st.sampled_from(["truth", "prediction", None]))
 def test_text_of_a_cell_is_readable_on_it(counts, normalize):
     figure = plots.confusion_matrix(counts, ("a", "b", "c"), normalize=normalize)

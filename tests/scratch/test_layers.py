@@ -78,7 +78,7 @@ def check_against_keras(ours, theirs, x, *, training=False):
         np.testing.assert_allclose(ours.grads[name], dw, err_msg=name, **CLOSE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.tuples(st.integers(5, 9), st.integers(5, 9)),
     st.integers(1, 4),
@@ -98,7 +98,7 @@ def test_conv2d_is_that_of_keras(size, kernel, stride, dilation, padding, bias):
     check_against_keras(ours, theirs, noise(2, *size, 3))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.tuples(st.integers(1, 5), st.integers(1, 5)),
     st.integers(1, 5),
@@ -112,7 +112,7 @@ def test_transposed_convolution_is_that_of_keras(size, kernel, stride, padding, 
     check_against_keras(ours, theirs, noise(2, *size, 3))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.tuples(st.integers(4, 9), st.integers(4, 9)),
     st.integers(1, 4),
@@ -211,7 +211,7 @@ def test_unpooling_gradient_and_a_whole_network():
 # Definitions and identities.
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(3, 6),
     st.integers(1, 3),
@@ -240,7 +240,7 @@ def test_matrix_product_equals_loops(size, kernel, stride, padding, dilation):
     st.sampled_from(["same", "valid", 0, 1, 2]),
     st.integers(1, 2),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_col2im_is_the_transpose_of_im2col(size, kernel, stride, padding, dilation):
     """<im2col(x), w> = <x, col2im(w)> for all x and w defines the transpose."""
     assume((kernel - 1) * dilation < size)

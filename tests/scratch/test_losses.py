@@ -62,7 +62,7 @@ def test_cross_entropy_is_that_of_keras(shape, ignored):
     np.testing.assert_allclose(loss.backward(), grad, **CLOSE)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 99), st.sampled_from([0, 0.3, 0.9, 1]), st.integers(1, K))
 def test_gradients_are_finite_differences(seed, ignored, classes):
     scores = noise(1, 2, 3, K, seed=seed)
