@@ -28,9 +28,10 @@ shift-and-stitch, which Long et al. credit to OverFeat (Sermanet et al., 2014), 
 network on shifted images and interlaces what comes out.
 
 Where this departs from the paper, and why: ReLU and He initialization, as in the other
-networks here; one network where the paper averages several; none of its foveation (blur
-towards the border of a patch), which a dense network could not share between pixels;
-and no calibration of the scores: see `sample_patches` on what that was for.
+networks here; one network where the paper averages several; none of its foveation and
+nonuniform sampling (blur and coarser sampling towards the border of a patch), which a
+dense network could not share between pixels; no rotated and mirrored copies in
+training; and no calibration of the scores: see `sample_patches` on what that was for.
 """
 
 from __future__ import annotations
