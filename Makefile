@@ -33,7 +33,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4000000000
 REPO ?=
 export SEGLAB_REPO := $(REPO)
 
-.PHONY: help setup book test unit nbval lab notebooks lint wheel-test backends peers bench lock clean
+.PHONY: help setup book test unit slow nbval lab notebooks lint wheel-test backends peers bench lock clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -59,11 +59,14 @@ book: $(STAMP)  ## build the book (REPO=URL adds launch, edit and issue buttons)
 	$(PY) book/_ext/build.py
 	@echo "==> Open $(CURDIR)/$(HTML)"
 
-test: unit nbval  ## unit tests, doctests, and every notebook re-run and compared
+test: unit nbval  ## quick tests, doctests, and every notebook re-run and compared
 
 unit: $(STAMP)
 	@echo "==> Unit tests and doctests"
-	$(PY) -m pytest --doctest-modules -n 2 tests seglab
+	$(PY) -m pytest --doctest-modules -n 2 -m "not slow and not browser" tests seglab
+
+slow: $(STAMP)  ## the tests that take longer: whole trainings, exports, the book in a browser
+	$(PY) -m pytest -n 2 -m "slow or browser" tests
 
 nbval: $(STAMP)
 	@echo "==> Notebooks: every cell is run again and its output compared (about a minute each)"

@@ -2,8 +2,10 @@
 
 Each notebook runs from its top in a fresh kernel, in its own folder. If every cell
 runs, outputs and metadata are written back in one form, so that a diff shows what
-changed and nothing else; if one raises, the file stays as it was. Says whether the
-outputs that nbval compares are as before: run twice to see that they repeat.
+changed and nothing else; if one raises, the file stays as it was. A cell that is meant
+to raise carries the tag `raises-exception`, which nbval and JupyterLab know too, and
+must raise. Says whether the outputs that nbval compares are as before: run twice to see
+that they repeat.
 """
 
 import os
@@ -38,6 +40,8 @@ LANGUAGE = {
 }
 CELL_METADATA = {"jupyter", "mystnb", "tags"}
 CELL_TIMEOUT = 300  # seconds
+RAISES = "raises-exception"
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def clean(notebook: Any, seconds: float | None = None) -> None:
@@ -59,6 +63,28 @@ def clean(notebook: Any, seconds: float | None = None) -> None:
             del cell.metadata[key]
         for output in cell.get("outputs", []):
             output.get("metadata", {}).clear()
+            if output.output_type == "error":
+                output.traceback = portable(output.traceback)
+
+
+def portable(traceback: list[str]) -> list[str]:
+    """Leave out colors, and frames in files, whose paths are those of one machine."""
+    plain = [COLORS.sub("", frame) for frame in traceback]
+    return [frame for frame in plain if not re.match(r"\s*File ", frame)]
+
+
+def mark_raising(notebook: Any) -> list[Any]:
+    """Return the cells that are meant to raise, their tag spelt in the common way."""
+    found = []
+    for cell in notebook.cells:
+        tags = [tag.removeprefix("nbval-") for tag in cell.metadata.get("tags", [])]
+        if RAISES in tags:
+            cell.metadata["tags"] = [
+                tag.removeprefix("nbval-") if tag.endswith(RAISES) else tag
+                for tag in cell.metadata["tags"]
+            ]
+            found.append(cell)
+    return found
 
 
 def compared(notebook: Any) -> list[str]:
@@ -72,6 +98,8 @@ def compared(notebook: Any) -> list[str]:
             for output in cell.outputs:
                 if output.output_type == "stream" and output.name == "stdout":
                     found.append(output.text)
+                if output.output_type == "error":
+                    found.append(f"{output.ename}: {output.evalue}")
                 found += [
                     f"{kind}: {value}"
                     for kind, value in sorted(output.get("data", {}).items())
@@ -86,6 +114,7 @@ def run(path: Path) -> bool:
     """Run one notebook and write it back; return whether every cell ran."""
     notebook = nbformat.read(path, as_version=4)
     before = compared(notebook)
+    raising = mark_raising(notebook)
     total = sum(cell.cell_type == "code" for cell in notebook.cells)
     live = sys.stdout.isatty()
     done = 0
@@ -108,10 +137,14 @@ def run(path: Path) -> bool:
     try:
         client.execute()
     except CellExecutionError as error:
-        message = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        message = COLORS.sub("", str(error))
         print(f"\n{path}: a cell raises, the file is left as it was\n{message}")
         return False
     seconds = time.perf_counter() - start
+    for cell in raising:
+        if not any(output.output_type == "error" for output in cell.outputs):
+            print(f"\n{path}: a cell tagged {RAISES} does not raise:\n{cell.source}")
+            return False
     after = compared(notebook)
     clean(notebook, seconds)
     nbformat.write(notebook, path)

@@ -82,3 +82,33 @@ def test_images_and_ignored_cells_are_not_compared(execute: ModuleType) -> None:
         return execute.compared(content)
 
     assert outputs("a", "1 s") == outputs("b", "2 s") == ["text/plain: <Figure>", ""]
+
+
+def test_cells_meant_to_raise_do(
+    execute: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "page.ipynb"
+    source = "import json\n\njson.loads('{')"  # raises in a file of the library
+    content = notebook(source, "print(6 * 7)")
+    content.cells[0].metadata.tags = ["listing", "nbval-raises-exception"]
+    nbformat.write(content, path)
+    assert execute.main([str(path)]) == 0
+    raising, following = nbformat.read(path, as_version=4).cells
+    assert raising.metadata.tags == ["listing", "raises-exception"]
+    assert following.outputs[0].text == "42\n"
+    (error,) = raising.outputs
+    assert error.ename == "JSONDecodeError"
+    traceback = "\n".join(error.traceback)
+    assert "json.loads('{')" in traceback
+    assert f"{error.ename}: {error.evalue}" in traceback
+    assert "\x1b" not in traceback
+    assert "decoder.py" not in traceback
+    assert execute.main([str(path)]) == 0
+    assert "outputs as before" in capsys.readouterr().out
+
+    content.cells[0].source = "x = 1"
+    nbformat.write(content, path)
+    before = path.read_bytes()
+    assert execute.main([str(path)]) == 1
+    assert path.read_bytes() == before
+    assert "tagged raises-exception does not raise" in capsys.readouterr().out

@@ -47,9 +47,10 @@ TAGS = {
     "hide-cell",
     "hide-input",
     "hide-output",
+    "listing",  # a quotation, printed as it was: no rule on its length
     "nbval-ignore-output",
-    "nbval-raises-exception",
     "nbval-skip",
+    "raises-exception",  # meant to raise: nbval, nbclient and JupyterLab go on
     "setup",
     "solution",
     "stub",
@@ -185,9 +186,13 @@ def executed(page: Page) -> Iterator[str]:
     if counts != list(range(1, len(counts) + 1)):
         yield f"not run once from the top: execution counts are {counts}"
     for cell in page.code:
+        errors = [o.ename for o in cell.outputs if o.output_type == "error"]
+        meant = "raises-exception" in tags(cell)
+        if errors and not meant:
+            yield f"In[{cell.execution_count}] raises {errors[0]}"
+        if meant and not errors:
+            yield f"In[{cell.execution_count}] is tagged to raise, but does not"
         for output in cell.outputs:
-            if output.output_type == "error":
-                yield f"In[{cell.execution_count}] raises {output.ename}"
             if output.output_type == "stream" and output.name == "stderr":
                 yield f"In[{cell.execution_count}] writes to stderr"
 
@@ -195,7 +200,8 @@ def executed(page: Page) -> Iterator[str]:
 def portable_outputs(page: Page) -> Iterator[str]:
     for cell in page.code:
         for output in cell.outputs:
-            parts = [output.get("text", "")]
+            parts = [output.get("text", ""), output.get("evalue", "")]
+            parts += output.get("traceback", [])
             for kind, data in output.get("data", {}).items():
                 if kind.startswith("text/"):
                     parts.append(data)
@@ -338,7 +344,7 @@ def code_size(page: Page) -> Iterator[str]:
     for cell in page.code:
         where = f"In[{cell.execution_count}]"
         lines = cell.source.split("\n")
-        if "setup" in tags(cell):
+        if tags(cell) & {"setup", "listing"}:
             continue
         if too_long := [line for line in lines if len(line) > LINE]:
             yield f"{where} has a line of {len(too_long[0])} characters: {too_long[0]}"
@@ -605,10 +611,15 @@ def set_seconds(seconds: int) -> Callable[[Any], None]:
         (executed, set_count),
         (executed, output(9, "error", ename="E", evalue="", traceback=[])),
         (executed, output(9, "stream", name="stderr", text="noise")),
+        (executed, lambda n: n.cells[9].metadata.update(tags=["raises-exception"])),
         (portable_outputs, output(9, "stream", name="stdout", text="/home/me/x")),
         (
             portable_outputs,
             output(9, "stream", name="stdout", text="<a at 0x7f12ab34>"),
+        ),
+        (
+            portable_outputs,
+            output(9, "error", ename="E", evalue="", traceback=["File /home/me/x"]),
         ),
         (
             portable_outputs,
@@ -688,3 +699,15 @@ def test_quiet_cells_need_no_tag(source: str) -> None:
     page = good_page()
     page.cells[9].source = source
     assert list(noisy_cells(page)) == []
+
+
+def test_listings_keep_their_lines_and_may_raise() -> None:
+    page = good_page()
+    cell = page.cells[9]
+    cell.metadata.tags = ["listing", "raises-exception"]
+    cell.source = "\n".join(["assert x, " + 80 * "x"] * 41)
+    error = {"ename": "NameError", "evalue": "name 'x' is not defined"}
+    cell.outputs = [nbformat.v4.new_output("error", traceback=[], **error)]
+    assert {rule.__name__: list(rule(page)) for rule in RULES} == {
+        rule.__name__: [] for rule in RULES
+    }
