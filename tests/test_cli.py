@@ -256,6 +256,7 @@ def test_evaluate_on_other_data(run, folder):
     assert Run.read(run).scale == (1, 1)
 
 
+@pytest.mark.slow
 def test_train_on_a_folder_with_all_options(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder.parent)
     out = tmp_path / "run"
@@ -281,6 +282,7 @@ def test_train_refuses_a_folder_that_is_not_empty(run, tmp_path):
     assert "is a file" in fail("train", "cells", "--out", tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_force_replaces_the_run_and_nothing_else(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "notes.txt").write_text("mine")
@@ -291,6 +293,7 @@ def test_force_replaces_the_run_and_nothing_else(run, tmp_path):
     assert Run.read(copy).recipe.count == 9
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_is_resumed(tmp_path, monkeypatch):
     """Ctrl-C in the third epoch of four; the result is that of a whole training."""
     from seglab.training.watch import Watch
@@ -363,6 +366,7 @@ def test_predict_labels_like_the_model(run, tmp_path):
     np.testing.assert_array_equal(masks, logits.argmax(-1))
 
 
+@pytest.mark.slow
 def test_predict_in_tiles_and_over_views(run, image, tmp_path):
     for name, options in {
         "whole": (),

@@ -22,6 +22,9 @@ from typing import Any
 
 from seglab.checks import (
     autoencoder,
+    code_autoencoder,
+    code_cnn,
+    code_fcn,
     convolution,
     deep_learning,
     dense,
@@ -42,6 +45,7 @@ _PAGES = (
     *(deep_learning, segmentation),
     *(masks, families, evaluation),
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
+    *(code_cnn, code_fcn, code_autoencoder),
 )
 
 EXERCISES: dict[str, Exercise] = {

@@ -21,6 +21,7 @@ def notebook(*sources: str, **metadata: Any) -> Any:
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
+@pytest.mark.slow
 def test_outputs_are_saved_and_compared(
     execute: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +85,7 @@ def test_images_and_ignored_cells_are_not_compared(execute: ModuleType) -> None:
     assert outputs("a", "1 s") == outputs("b", "2 s") == ["text/plain: <Figure>", ""]
 
 
+@pytest.mark.slow
 def test_cells_meant_to_raise_do(
     execute: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

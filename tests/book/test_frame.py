@@ -137,6 +137,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("a book")  # a path with a space in it
 
 
+@pytest.mark.slow
 def test_buttons_need_a_url(sample: Path) -> None:
     html = build(sample, "")
     for word in ("colab", "binder", "github", "thebe", "unpkg", "jsdelivr"):

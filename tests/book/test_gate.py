@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 
 ROOT = Path(__file__).parents[2]
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=240"]
@@ -60,6 +61,7 @@ def run(folder: Path, notebooks: dict[str, Any]) -> tuple[int, str]:
     return result.returncode, " ".join(result.stdout.split())
 
 
+@pytest.mark.slow
 def test_gate_lets_good_notebooks_through(tmp_path: Path) -> None:
     status, says = run(tmp_path, GREEN)
     assert status == 0, says
@@ -67,6 +69,7 @@ def test_gate_lets_good_notebooks_through(tmp_path: Path) -> None:
     assert "dataless.ipynb needs nuclei, which is not in SEGLAB_DATA" in says
 
 
+@pytest.mark.slow
 def test_gate_stops_bad_notebooks(tmp_path: Path) -> None:
     status, says = run(tmp_path, RED)
     assert status == 1, says

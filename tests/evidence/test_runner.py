@@ -64,6 +64,7 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert {row.provenance["jobs"] for row in two} == {"2"}
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_takes_the_same_call(tmp_path):
     distributed = pytest.importorskip("distributed")
     from joblib import parallel_config

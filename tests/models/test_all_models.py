@@ -95,6 +95,7 @@ def test_a_saved_network_gives_the_same_output(model, tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a format of TensorFlow's")
 def test_exports_to_saved_model_and_litert(model, tmp_path):
     import tensorflow as tf
@@ -126,6 +127,7 @@ def run_litert(x, **model):
     return interpreter.get_tensor(output["index"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX cannot, PyTorch needs more")
 def test_exports_to_litert_in_one_line(tmp_path):
     model = build("segmentation_head")
@@ -135,6 +137,7 @@ def test_exports_to_litert_in_one_line(tmp_path):
     assert_close(found, run(model, x))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="other converters")
 def test_exports_to_onnx(model, tmp_path):
     pytest.importorskip("tf2onnx")

@@ -176,6 +176,21 @@ def test_dense_is_sliding_with_every_layer_that_does_the_same_everywhere():
     np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=1e-6)
 
 
+def test_dense_is_sliding_for_a_chain_that_was_built_layer_by_layer():
+    """Keras connects the layers of a Sequential anew at each `add`."""
+    set_seed(0)
+    model = keras.Sequential()
+    model.add(keras.Input((7, 7, 1)))
+    for layer in (
+        layers.Conv2D(4, 2, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ):
+        model.add(layer)
+    assert_dense_is_sliding(model, (6, 9, 1))
+
+
 def test_dense_of_one_pixel_wide_images():
     """Mirror images of mirror images: the padding is larger than the image."""
     set_seed(1)
@@ -468,6 +483,7 @@ def test_nothing_to_sample_is_refused():
             sample_patches(empty, 3, 5)
 
 
+@pytest.mark.slow
 def test_a_trained_patch_cnn_segments():
     """From patches to a mask: what the book's chapter does."""
     from seglab.data import load

@@ -142,6 +142,7 @@ def test_it_is_displayed_once_with_its_words(figure):
     assert plt.get_fignums() == []  # pyplot would show it a second time
 
 
+@pytest.mark.slow
 def test_nothing_leaks_and_rcparams_are_left_alone():
     before = dict(matplotlib.rcParams)
     for make in FIGURES.values():

@@ -229,6 +229,7 @@ def on_disk(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.backends
 def test_training_from_disk_is_the_same_and_holds_a_few_images(on_disk):
     def train(stream):

@@ -128,6 +128,7 @@ def test_an_interrupted_training_goes_on_exactly(whole, interrupted):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_a_killed_training_goes_on_exactly(whole, tmp_path):
     """SIGKILL, in the middle of the second epoch of another process."""
@@ -164,6 +165,7 @@ def test_dying_while_writing_leaves_the_last_checkpoint(whole, tmp_path, monkeyp
     assert [p.name for p in tmp_path.iterdir()] == [FILE]
 
 
+@pytest.mark.slow
 def test_a_finished_training_may_be_given_more_epochs(tmp_path):
     """With a constant rate, more epochs may be asked for; the result is the same."""
     longer = train(tmp_path / "a", learning_rate=0.01, epochs=3)

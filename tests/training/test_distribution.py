@@ -94,6 +94,7 @@ def assert_alike(one, other):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
 @needs["tensorflow"]
 def test_two_devices_train_as_one_with_tensorflow(tmp_path):
     virtual = (

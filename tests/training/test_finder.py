@@ -74,6 +74,7 @@ def values(model):
     return [ops.convert_to_numpy(v).copy() for v in variables]
 
 
+@pytest.mark.slow
 @pytest.mark.backends
 def test_nothing_is_left_behind(dataset):
     """A training goes on as if there had been no test in between."""
