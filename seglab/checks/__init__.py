@@ -77,8 +77,10 @@ def check(label: str, answer: Any) -> Verdict:
 
     Examples
     --------
+    >>> check("ex-evaluation-half", (2 / 3, 3 / 5, 1 / 2, 0.414))
+    Not yet: value 2 of 4, 0.6, is not right.
     >>> check("ex-evaluation-half", (2 / 3, 3 / 4, 1 / 2, 0.414))
-    Not yet: value 2 of 4, 0.75, is not right.
+    Not yet: value 2 of 4, 0.75, is not right: that is the plain mean.
     """
     if label not in EXERCISES:
         near = get_close_matches(label, EXERCISES, n=3) or sorted(EXERCISES)

@@ -46,19 +46,33 @@ EXERCISES = {
     "ex-autoencoder-hand": Exercise(
         solution=(8, 4, 5),
         tolerance=0.005,
-        wrong=((16, 4, 5), (8, 2, 5), (8, 4, 20), (4, 4, 5)),
+        wrong={
+            "the pattern u has halves in it": (16, 4, 5),
+            "the decoder multiplies the code by u": (8, 2, 5),
+            "that is the sum over the pixels, not their mean": (8, 4, 20),
+            "that is the mean; the code is a sum, weighted by u": (4, 4, 5),
+        },
     ),
     "ex-autoencoder-pca": Exercise(
         solution=_reconstruct,
         cases=_images,
-        wrong=(partial(_reconstruct, centered=False), _mean_forgotten),
+        wrong={
+            "take the mean off before you multiply": partial(
+                _reconstruct, centered=False
+            ),
+            "put the mean back at the end": _mean_forgotten,
+        },
     ),
     "ex-autoencoder-noise": Exercise(
         solution=lambda variances, sigma: int((variances > sigma**2).sum()),
         cases=_variances,
-        wrong=(
-            lambda variances, sigma: int((variances > sigma).sum()),
-            lambda variances, sigma: len(variances),
-        ),
+        wrong={
+            "compare with the variance of the noise": lambda variances, sigma: int(
+                (variances > sigma).sum()
+            ),
+            "not every direction has more signal than noise": lambda variances, sigma: (
+                len(variances)
+            ),
+        },
     ),
 }

@@ -42,23 +42,27 @@ EXERCISES = {
     "ex-code-autoencoder-count": Exercise(
         solution=(50176, 3, 1),
         tolerance=0.005,
-        wrong=(
-            (784, 192, 1 / 64),  # channels forgotten
-            (64, 2352, 64),  # channels alone
-            (50176, 1 / 3, 1),  # the other way round
-            (50176, 3, 64),
-        ),
+        wrong={
+            "the channels are missing": (784, 192, 1 / 64),
+            "those are the channels alone; the map has places too": (64, 2352, 64),
+            "that is the ratio the other way round": (50176, 1 / 3, 1),
+            "divide by the pixels of the image, not of the map": (50176, 3, 64),
+        },
     ),
     "ex-code-autoencoder-dense": Exercise(
         solution=_dense,
         cases=_images,
-        wrong=(
-            lambda x, W, b: x @ W,  # no bias
-            lambda x, W, b: x @ W.T + b,
-            lambda x, W, b: np.maximum(x @ W + b, 0),  # with activation
-            lambda x, W, b: (x @ W + b).reshape(-1, len(b)),  # a list of pixels
-            _one_row,
-            _along_rows,
-        ),
+        wrong={
+            "the bias is missing": lambda x, W, b: x @ W,
+            "the weights are (C, K): no transpose is needed": lambda x, W, b: (
+                x @ W.T + b
+            ),
+            "no activation was asked for": lambda x, W, b: np.maximum(x @ W + b, 0),
+            "keep the axes of the image": lambda x, W, b: (x @ W + b).reshape(
+                -1, len(b)
+            ),
+            "every row needs its own pixels": _one_row,
+            "the sum runs over channels, not over rows": _along_rows,
+        },
     ),
 }

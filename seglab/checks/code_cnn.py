@@ -36,33 +36,43 @@ EXERCISES = {
     "ex-code-cnn-larger": Exercise(
         solution=(14_745_728, 14_839_234),
         tolerance=1e-9,
-        wrong=(
-            (11_075_712, 11_169_218),  # of the listing as it is
-            (14_745_600, 14_839_106),  # without the first dense layer's biases
-            (16_777_344, 16_870_850),  # as if padding were "same"
-            (14_745_728, 14_745_986),  # without the convolutions
-        ),
+        wrong={
+            "that is the listing as it is, for 224 rows": (11_075_712, 11_169_218),
+            "the first dense layer has biases too": (14_745_600, 14_839_106),
+            "the listing's convolutions do not pad": (16_777_344, 16_870_850),
+            "the convolutions have weights too": (14_745_728, 14_745_986),
+        },
     ),
     "ex-code-cnn-smallest": Exercise(
         solution=_smallest,
         cases=_kernel_cases,
-        wrong=(
-            lambda kernels: _smallest(kernels[::-1]),  # from the first layer on
-            lambda kernels: _smallest([k + 1 for k in kernels]),
-            lambda kernels: 2 ** len(kernels),  # poolings alone
-            lambda kernels: 1 + sum(k - 1 for k in kernels),  # no poolings
-            lambda kernels: _smallest(kernels) | 1,  # the next odd side
-        ),
+        wrong={
+            "begin at the last layer and go back": lambda kernels: _smallest(
+                kernels[::-1]
+            ),
+            "a kernel of k takes k - 1 pixels, not k": lambda kernels: _smallest(
+                [k + 1 for k in kernels]
+            ),
+            "the convolutions take pixels too": lambda kernels: 2 ** len(kernels),
+            "the poolings halve: undo them on the way back": lambda kernels: (
+                1 + sum(k - 1 for k in kernels)
+            ),
+            "the smallest side need not be odd": lambda kernels: _smallest(kernels) | 1,
+        },
     ),
     "ex-code-cnn-rare": Exercise(
         solution=_iou_of,
         cases=_share_cases,
-        wrong=(
-            lambda r0, r1, q: r1,  # the recall
-            lambda r0, r1, q: _iou_of(r0, r1, 0.5),  # as if balanced
-            lambda r0, r1, q: _iou_of(r1, r0, q),
-            lambda r0, r1, q: q * r1 + (1 - q) * r0,  # pixel accuracy
-            lambda r0, r1, q: q * r1 / (q * r1 + (1 - q) * (1 - r0)),  # precision
-        ),
+        wrong={
+            "that is the recall": lambda r0, r1, q: r1,
+            "that is for a balanced test set; use the share q": lambda r0, r1, q: (
+                _iou_of(r0, r1, 0.5)
+            ),
+            "the two recalls have changed places": lambda r0, r1, q: _iou_of(r1, r0, q),
+            "that is the pixel accuracy": lambda r0, r1, q: q * r1 + (1 - q) * r0,
+            "that is the precision": lambda r0, r1, q: (
+                q * r1 / (q * r1 + (1 - q) * (1 - r0))
+            ),
+        },
     ),
 }

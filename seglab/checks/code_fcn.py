@@ -33,20 +33,33 @@ EXERCISES = {
     # rows and columns of 100 x 76: from the mended listing, from the printed one
     "ex-code-fcn-sides": Exercise(
         solution=(96, 72, 132, 84),
-        wrong=(
-            (100, 76, 132, 84),  # "same" padding taken to keep the size
-            (104, 80, 132, 84),  # rounded up
-            (96, 72, 66, 42),  # the fourth enlargement forgotten
-        ),
+        wrong={
+            "poolings round down, and enlarging does not undo that": (
+                100,
+                76,
+                132,
+                84,
+            ),
+            "poolings round down": (104, 80, 132, 84),
+            "the printed listing enlarges four times": (96, 72, 66, 42),
+        },
     ),
     "ex-code-fcn-bytes": Exercise(
         solution=dense_bytes,
         cases=bytes_cases,
-        wrong=(
-            lambda side, units: 4 * units * 32 * listing_side(side) ** 2,  # no biases
-            lambda side, units: units * (32 * listing_side(side) ** 2 + 1),  # a count
-            lambda side, units: 4 * units * (32 * (2 * side) ** 2 + 1),  # "same"
-            lambda side, units: 4 * units * (listing_side(side) ** 2 + 1),  # 1 channel
-        ),
+        wrong={
+            "the biases are missing": lambda side, units: (
+                4 * units * 32 * listing_side(side) ** 2
+            ),
+            "that is a count; a float32 takes four bytes": lambda side, units: (
+                units * (32 * listing_side(side) ** 2 + 1)
+            ),
+            "the printed convolutions do not pad": lambda side, units: (
+                4 * units * (32 * (2 * side) ** 2 + 1)
+            ),
+            "the map has 32 channels": lambda side, units: (
+                4 * units * (listing_side(side) ** 2 + 1)
+            ),
+        },
     ),
 }

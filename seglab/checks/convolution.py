@@ -41,20 +41,32 @@ EXERCISES = {
     # Height, width and channels; weights; multiply-adds
     "ex-convolution-count": Exercise(
         solution=(30, 30, 16, 1216, 1_080_000),
-        wrong=(
-            (30, 30, 16, 1200, 1_080_000),  # without the biases
-            (32, 32, 16, 1216, 1_228_800),  # padding "same"
-        ),
+        wrong={
+            "the biases are missing": (30, 30, 16, 1200, 1_080_000),
+            'that is for padding "same"; here there is none': (
+                32,
+                32,
+                16,
+                1216,
+                1_228_800,
+            ),
+        },
     ),
     "ex-convolution-steal": Exercise(
         solution=_steal,
         cases=_pictures,
-        wrong=(lambda x, after: _steal(x, after)[::-1, ::-1],),  # turned round
+        wrong={
+            "the kernel is turned by half a turn": lambda x, after: _steal(x, after)[
+                ::-1, ::-1
+            ],
+        },  # turned round
     ),
     "ex-convolution-two": Exercise(
         solution=convolve2d,
         cases=_pairs,
         # Correlates one with the other: the second is turned round.
-        wrong=(correlate2d,),
+        wrong={
+            "that correlates one kernel with the other: turn the second": correlate2d,
+        },
     ),
 }

@@ -21,11 +21,17 @@ EXERCISES = {
     "ex-deep-learning-brighter": Exercise(
         solution=lambda intensity, mean: bool(intensity - mean > 0.1),
         cases=_pixels,
-        wrong=(
-            lambda intensity, mean: intensity > mean,
-            lambda intensity, mean: intensity - mean + 0.1 > 0,
-            lambda intensity, mean: intensity - mean - 0.1,  # a score, no answer
-        ),
+        wrong={
+            "more than by 0.1, not by any amount": lambda intensity, mean: (
+                intensity > mean
+            ),
+            "mind the sign of the 0.1": lambda intensity, mean: (
+                intensity - mean + 0.1 > 0
+            ),
+            "that is a score; give True or False": lambda intensity, mean: (
+                intensity - mean - 0.1
+            ),
+        },
     ),
     "ex-deep-learning-softmax": Exercise(
         solution=lambda s0, s1: s1 - s0,
@@ -34,6 +40,9 @@ EXERCISES = {
             (1.0, 0.0),
             *map(tuple, rng.normal(size=(9, 2))),
         ],
-        wrong=(lambda s0, s1: s0 - s1, lambda s0, s1: s1),
+        wrong={
+            "that is the difference the other way round": lambda s0, s1: s0 - s1,
+            "the score of the other class counts too": lambda s0, s1: s1,
+        },
     ),
 }

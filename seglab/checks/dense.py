@@ -52,28 +52,34 @@ EXERCISES = {
     "ex-dense-listing": Exercise(
         solution=(26, 11_075_712, 2),
         tolerance=1e-9,
-        wrong=(
-            (26, 11_075_584, 2),  # without biases
-            (28, 12_845_184, 2),  # as if padding were "same"
-            (26, 11_075_712, 224 * 224 * 2),
-        ),
+        wrong={
+            "the biases are missing": (26, 11_075_584, 2),
+            "the listing's convolutions do not pad": (28, 12_845_184, 2),
+            "count what the last layer returns": (26, 11_075_712, 224 * 224 * 2),
+        },
     ),
     "ex-dense-kernel": Exercise(
         solution=_to_kernel,
         cases=_kernel_cases,
-        wrong=(
-            _reshaped_at_once,
-            _columns_first,
-            lambda w, shape, order: _to_kernel(w, shape, "first"),
-        ),
+        wrong={
+            "cut the list up in its own order first": _reshaped_at_once,
+            "rows come before columns in the list": _columns_first,
+            'with order "last" the channels come last': lambda w, shape, order: (
+                _to_kernel(w, shape, "first")
+            ),
+        },
     ),
     "ex-dense-evidence": Exercise(
         solution=_evidence,
         cases=_evidence_cases,
-        wrong=(
-            partial(_evidence, order="first"),
-            lambda a, w: _evidence(a, w).mean(axis=(0, 1)),
-            lambda a, w: _evidence(a, w).sum(axis=(0, 1)),
-        ),
+        wrong={
+            "channels come last in the list": partial(_evidence, order="first"),
+            "the map has places: keep them": lambda a, w: _evidence(a, w).mean(
+                axis=(0, 1)
+            ),
+            "that is the score; the map keeps the places": lambda a, w: _evidence(
+                a, w
+            ).sum(axis=(0, 1)),
+        },
     ),
 }

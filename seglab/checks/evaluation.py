@@ -7,10 +7,25 @@ EXERCISES = {
     "ex-evaluation-half": Exercise(
         solution=(2 / 3, 2 / 3, 1 / 2, 2**0.5 - 1),
         tolerance=0.005,
-        wrong=(
-            (1 / 2, 2 / 3, 1 / 2, 2**0.5 - 1),
-            (2 / 3, 3 / 4, 1 / 2, 2**0.5 - 1),  # the plain mean
-            (2 / 3, 2 / 3, 1 / 2, 1 / 2),
-        ),
+        wrong={
+            "that is the IoU of the first; Dice is larger": (
+                1 / 2,
+                2 / 3,
+                1 / 2,
+                2**0.5 - 1,
+            ),
+            "that is the plain mean": (
+                2 / 3,
+                3 / 4,
+                1 / 2,
+                2**0.5 - 1,
+            ),
+            "set the derivative of the difference to zero": (
+                2 / 3,
+                2 / 3,
+                1 / 2,
+                1 / 2,
+            ),
+        },
     ),
 }

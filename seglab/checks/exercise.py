@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,9 @@ class Exercise:
         simplest first, since the first that fails is shown. An answer gets copies.
     tolerance : float, default 1e-6
         How far numbers may lie from the solution's: absolutely, and as a part of it.
-    wrong : sequence, default ()
-        Answers that people give, which must fail: tested.
+    wrong : mapping of str to answer, default none
+        Answers that people give, under a hint in words that names the mistake and
+        not the answer. They must fail, and whoever gives one is told the hint.
 
     Examples
     --------
@@ -55,14 +56,17 @@ class Exercise:
     Not yet: your function gave 2 for (1); expected 1.
     >>> square.judge(lambda x: x**2)
     Right: agrees in 2 cases.
-    >>> Exercise(solution=(0.5, 3)).judge((0.5, 4))
-    Not yet: value 2 of 2, 4, is not right.
+    >>> count = Exercise(solution=(0.5, 3), wrong={"one too many": (0.5, 4)})
+    >>> count.judge((0.5, 2))
+    Not yet: value 2 of 2, 2, is not right.
+    >>> count.judge((0.5, 4))
+    Not yet: value 2 of 2, 4, is not right: one too many.
     """
 
     solution: Any
     cases: Cases | None = None
     tolerance: float = 1e-6
-    wrong: tuple[Any, ...] = ()
+    wrong: Mapping[str, Any] = field(default_factory=dict)
 
     def judge(self, answer: Any) -> Verdict:
         """Compare an answer with the solution.
@@ -95,12 +99,31 @@ class Exercise:
                 found = answer(*deepcopy(arguments))
             except Exception as error:
                 text = f"{type(error).__name__}: {error}".rstrip(".: ")
-                return Verdict(False, f"Not yet: {name} raised {where} {text}.")
+                hint = self._hint_for_function(answer, cases)
+                return Verdict(False, f"Not yet: {name} raised {where} {text}{hint}.")
             if (why := difference(found, expected, self.tolerance)) is not None:
+                hint = self._hint_for_function(answer, cases)
                 return Verdict(
-                    False, f"Not yet: {name} gave {why[0]} {where}; {why[1]}."
+                    False, f"Not yet: {name} gave {why[0]} {where}; {why[1]}{hint}."
                 )
         return Verdict(True, f"Right: agrees in {count} cases.")
+
+    def _hint_for_function(self, answer: Callable[..., Any], cases: Cases) -> str:
+        """Name the mistake if the answer does in all cases as one that is listed."""
+        for hint, mistake in self.wrong.items():
+            outcomes = (
+                (_outcome(answer, arguments), _outcome(mistake, arguments))
+                for arguments in cases(np.random.default_rng(0))
+            )
+            if all(self._same(one, other) for one, other in outcomes):
+                return f": {hint}"
+        return ""
+
+    def _same(self, one: Any, other: Any) -> bool:
+        """Compare two outcomes, each a value or the type of an error."""
+        if isinstance(one, type) or isinstance(other, type):
+            return one is other
+        return difference(one, other, self.tolerance) is None
 
     def _judge_value(self, answer: Any) -> Verdict:
         # What is expected is not said: that would be the solution.
@@ -113,11 +136,34 @@ class Exercise:
         for i, (found, expected) in enumerate(zip(given, wanted, strict=True), start=1):
             if difference(found, expected, self.tolerance) is not None:
                 which = f"value {i} of {len(wanted)}, " if several else ""
-                message = f"Not yet: {which}{show(found)}{',' * several} is not right."
-                return Verdict(False, message)
+                hint = self._hint_for_value(given, i - 1)
+                return Verdict(
+                    False,
+                    f"Not yet: {which}{show(found)}{',' * several} is not right{hint}.",
+                )
         return Verdict(
             True, f"Right: all {len(wanted)} values." if several else "Right."
         )
+
+    def _hint_for_value(self, given: Sequence[Any], i: int) -> str:
+        """Name the mistake if the answer, or at least its value i, is one listed."""
+        found = ""
+        for hint, mistake in self.wrong.items():
+            listed = mistake if isinstance(self.solution, tuple) else (mistake,)
+            pairs = zip(given, listed, strict=True)
+            if all(difference(a, b, self.tolerance) is None for a, b in pairs):
+                return f": {hint}"
+            if not found and difference(given[i], listed[i], self.tolerance) is None:
+                found = f": {hint}"
+        return found
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call it; of what it raises, give the type."""
+    try:
+        return function(*deepcopy(arguments))
+    except Exception as error:
+        return type(error)
 
 
 def difference(found: Any, expected: Any, tolerance: float) -> tuple[str, str] | None:
@@ -127,7 +173,7 @@ def difference(found: Any, expected: Any, tolerance: float) -> tuple[str, str] |
             return show(found), f"expected {len(expected)} values"
         for i, (one, other) in enumerate(zip(found, expected, strict=True), start=1):
             if (why := difference(one, other, tolerance)) is not None:
-                return f"as value {i} {why[0]}", why[1]
+                return f"{why[0]} as value {i}", why[1]
         return None
     if isinstance(expected, str | bool) or expected is None:
         plain = found.item() if isinstance(found, np.generic) else found

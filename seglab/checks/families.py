@@ -34,16 +34,33 @@ EXERCISES = {
     # runs of a patch CNN; scores of an FCN; labels in an autoencoder's loss
     "ex-families-count": Exercise(
         solution=(3840, 11520, 0),
-        wrong=((3840, 3840, 0), (1, 11520, 0), (3840, 11520, 38400), (3840, 3, 0)),
+        wrong={
+            "that is one score for a pixel; there are three classes": (3840, 3840, 0),
+            "one run gives the class of one pixel": (1, 11520, 0),
+            "those are the labels on the disk; which of them stand in the loss?": (
+                3840,
+                11520,
+                38400,
+            ),
+            "that is the number of classes; every pixel has them": (3840, 3, 0),
+        },
     ),
     "ex-families-patch": Exercise(
         solution=patch_around,
         cases=_pixels,
-        wrong=(
-            partial(patch_around, mode="constant"),  # zeros
-            partial(patch_around, mode="symmetric"),  # the edge twice
-            lambda x, i, j, size: patch_around(x, j, i, size),
-            lambda x, i, j, size: x[i : i + size, j : j + size],
-        ),
+        wrong={
+            "mirror the image; do not fill with zeros": partial(
+                patch_around, mode="constant"
+            ),
+            "the outermost row itself is not repeated": partial(
+                patch_around, mode="symmetric"
+            ),
+            "row and column have changed places": lambda x, i, j, size: patch_around(
+                x, j, i, size
+            ),
+            "the patch begins half a patch before its center": lambda x, i, j, size: x[
+                i : i + size, j : j + size
+            ],
+        },
     ),
 }

@@ -49,26 +49,43 @@ EXERCISES = {
     # rows, columns, numbers of fc6, width of the tent
     "ex-fcn-count": Exercise(
         solution=(7, 11, 102_764_544, 16),
-        wrong=(
-            (6, 10, 102_764_544, 16),  # rounded down
-            (7, 11, 102_760_448, 16),  # no biases
-            (7, 11, 102_764_544, 8),  # the stride
-        ),
+        wrong={
+            "round up at each halving": (6, 10, 102_764_544, 16),
+            "the biases are missing": (7, 11, 102_760_448, 16),
+            "that is the stride; the tent reaches a stride to both sides": (
+                7,
+                11,
+                102_764_544,
+                8,
+            ),
+        },
     ),
     "ex-fcn-crop": Exercise(
         solution=crop,
         cases=crop_cases,
-        wrong=(
-            lambda stride, pad: {32: 19, 16: 27, 8: 31}[stride],  # padding ignored
-            lambda stride, pad: pad - 81,  # all as FCN-32s
-        ),
+        wrong={
+            "the padding moves the image too": lambda stride, pad: {
+                32: 19,
+                16: 27,
+                8: 31,
+            }[stride],
+            "each enlargement by 2 moves the first score out": lambda stride, pad: (
+                pad - 81
+            ),
+        },
     ),
     "ex-fcn-order": Exercise(
         solution=borders,
         cases=borders_cases,
-        wrong=(
-            lambda m0, m1, f: (f / 2, f / 2),
-            lambda m0, m1, f: (f * m0 / (m0 - m1), f * m0 / (m0 - m1)),
-        ),
+        wrong={
+            "the crossing depends on how sure the two scores are": lambda m0, m1, f: (
+                f / 2,
+                f / 2,
+            ),
+            "the probabilities are not the margins: they bend": lambda m0, m1, f: (
+                f * m0 / (m0 - m1),
+                f * m0 / (m0 - m1),
+            ),
+        },
     ),
 }

@@ -40,12 +40,28 @@ EXERCISES = {
     # Nearest labels, averages, and nearest labels of the thin line
     "ex-masks-halve": Exercise(
         solution=(np.array([2, 0]), np.array([1, 1]), np.array([0, 0])),
-        wrong=(([0, 2], [1, 1], [0, 2]), ([2, 0], [1, 1], [0, 2])),
+        wrong={
+            "the formula takes the second pixel of each pair": (
+                [0, 2],
+                [1, 1],
+                [0, 2],
+            ),
+            "the line lies in a column that the formula does not take": (
+                [2, 0],
+                [1, 1],
+                [0, 2],
+            ),
+        },
     ),
     "ex-masks-runs": Exercise(
         solution=_encode,
         cases=_masks,
-        wrong=(_encode_without_ends, lambda mask: _encode(np.transpose(mask))),
+        wrong={
+            "the mask may begin or end inside an object": _encode_without_ends,
+            "runs go along rows, one row after the other": lambda mask: _encode(
+                np.transpose(mask)
+            ),
+        },
     ),
     "ex-masks-flip": Exercise(
         solution=_flip_and_rename,
@@ -54,6 +70,9 @@ EXERCISES = {
             (np.array([[1, 1, 0, 0], [0, 0, 0, 2]]),),
             (rng.integers(0, 3, (5, 6)),),
         ],
-        wrong=(lambda y: y[:, ::-1], lambda y: np.array([0, 2, 1])[y]),
+        wrong={
+            "left and right have other names in the mirror": lambda y: y[:, ::-1],
+            "the mask itself has to be mirrored too": lambda y: np.array([0, 2, 1])[y],
+        },
     ),
 }

@@ -42,20 +42,35 @@ EXERCISES = {
     # rows, field and jump behind the last layer; rows of the image that it cannot see
     "ex-pooling-pencil": Exercise(
         solution=(9, 16, 4, 2),
-        wrong=((10, 16, 4, 0), (9, 16, 4, 0), (9, 14, 4, 2), (9, 16, 2, 2)),
+        wrong={
+            "a pooling of an odd number of rows rounds down": (10, 16, 4, 0),
+            "the last pooling leaves a row out: which rows does the last unit see?": (
+                9,
+                16,
+                4,
+                0,
+            ),
+            "the field grows by (k - 1) times the jump": (9, 14, 4, 2),
+            "the jump is the product of all strides": (9, 16, 2, 2),
+        },
     ),
     # 3x3 convolutions: alone, between poolings, dilated
     "ex-pooling-design": Exercise(
         solution=(32, 8, 6),
-        wrong=((31, 8, 6), (32, 7, 6), (32, 8, 5), (64, 8, 6)),
+        wrong={
+            "that sees one pixel too few": (31, 8, 6),
+            "that sees fewer than 64 pixels": (32, 7, 6),
+            "that sees 63 pixels": (32, 8, 5),
+            "a 3x3 convolution adds two pixels, not one": (64, 8, 6),
+        },
     ),
     "ex-pooling-blur": Exercise(
         solution=_blurred_max,
         cases=_cases,
-        wrong=(
-            _thinned_first,
-            partial(_blurred_max, axes=(0,)),
-            lambda x, k, rounds: _blurred_max(x, k, 0),
-        ),
+        wrong={
+            "blur before thinning out": _thinned_first,
+            "blur along both axes": partial(_blurred_max, axes=(0,)),
+            "the blur is missing": lambda x, k, rounds: _blurred_max(x, k, 0),
+        },
     ),
 }

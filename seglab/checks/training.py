@@ -78,25 +78,60 @@ EXERCISES = {
     "ex-training-pixel": Exercise(
         solution=(np.log(8 / 3), -5 / 8, 1 / 8, 4 / 8, 9 / 8),
         tolerance=0.005,
-        wrong=(
-            (np.log(8 / 3), 5 / 8, -1 / 8, -4 / 8, -9 / 8),  # t - p
-            (np.log(8 / 3), 3 / 8, 1 / 8, 4 / 8, 17 / 8),  # p
-            (np.log2(8 / 3), -5 / 8, 1 / 8, 4 / 8, 9 / 8),  # bits
-            (np.log(8 / 3), -5 / 8, 1 / 8, 4 / 8, 0),  # not by u
-        ),
+        wrong={
+            "that is t - p; the sign is the other way round": (
+                np.log(8 / 3),
+                5 / 8,
+                -1 / 8,
+                -4 / 8,
+                -9 / 8,
+            ),
+            "take one off at the true class": (
+                np.log(8 / 3),
+                3 / 8,
+                1 / 8,
+                4 / 8,
+                17 / 8,
+            ),
+            "the natural logarithm, not that to base 2": (
+                np.log2(8 / 3),
+                -5 / 8,
+                1 / 8,
+                4 / 8,
+                9 / 8,
+            ),
+            "the last one is multiplied by the weights u": (
+                np.log(8 / 3),
+                -5 / 8,
+                1 / 8,
+                4 / 8,
+                0,
+            ),
+        },
     ),
     "ex-training-loss": Exercise(
         solution=_loss,
         cases=_loss_cases,
-        wrong=(_mean_over_all, _ignored_pulls, _sum_of_gradients, _overflows),
+        wrong={
+            "divide by the pixels that count, not by all": _mean_over_all,
+            "ignored pixels give no gradient": _ignored_pulls,
+            "the gradient is of a mean: divide it too": _sum_of_gradients,
+            "subtract the largest score first, or exp overflows": _overflows,
+        },
     ),
     "ex-training-halves": Exercise(
         solution=_combine,
         cases=_combine_cases,
-        wrong=(
-            lambda grads, counts: grads.mean(axis=0),
-            lambda grads, counts: grads.sum(axis=0),
-            lambda grads, counts: np.tensordot(counts, grads, axes=1) / len(grads),
-        ),
+        wrong={
+            "halves of different size have different weights": lambda grads, counts: (
+                grads.mean(axis=0)
+            ),
+            "a mean loss needs a weighted mean of gradients": lambda grads, counts: (
+                grads.sum(axis=0)
+            ),
+            "divide by the number of examples, not of parts": lambda grads, counts: (
+                np.tensordot(counts, grads, axes=1) / len(grads)
+            ),
+        },
     ),
 }

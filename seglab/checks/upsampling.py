@@ -54,25 +54,36 @@ EXERCISES = {
     # rows of (k, s, p) = (4, 2, 1) from 16; of (64, 32, 0) from 16; output padding
     "ex-upsampling-sizes": Exercise(
         solution=(32, 544, 1),
-        wrong=((34, 544, 1), (32, 512, 1), (32, 544, 0), (32, 544, -1)),
+        wrong={
+            "the padding is cut off at both ends": (34, 544, 1),
+            "the last stamp begins at s(H - 1) and is k long": (32, 512, 1),
+            "count the rows without output padding first": (32, 544, 0),
+            "rows are added, not cut": (32, 544, -1),
+        },
     ),
     "ex-upsampling-flat": Exercise(
         solution=is_flat,
         cases=_stamps,
-        wrong=(
-            lambda w, s: len(w) % s == 0,
-            lambda w, s: bool(np.ptp(w) < 1e-9),
-            lambda w, s: bool(np.isclose(w[0::s].sum(), w[1::s].sum())),
-        ),
+        wrong={
+            "equally many taps may have unequal sums": lambda w, s: len(w) % s == 0,
+            "weights need not be equal, only their sums at each phase": lambda w, s: (
+                bool(np.ptp(w) < 1e-9)
+            ),
+            "there are as many phases as the stride says": lambda w, s: bool(
+                np.isclose(w[0::s].sum(), w[1::s].sum())
+            ),
+        },
     ),
     "ex-upsampling-shuffle": Exercise(
         solution=shuffle,
         cases=_channels,
-        wrong=(
-            lambda z, s: z.reshape(s * z.shape[0], s * z.shape[1]),
-            lambda z, s: shuffle(
+        wrong={
+            "the channels of a pixel stay together, in a square": lambda z, s: (
+                z.reshape(s * z.shape[0], s * z.shape[1])
+            ),
+            "channel s a + b: a is the row in the square": lambda z, s: shuffle(
                 z.reshape(*z.shape[:2], s, s).swapaxes(2, 3).reshape(z.shape), s
             ),
-        ),
+        },
     ),
 }

@@ -60,8 +60,13 @@ LINES_SHOWN = 20  # lines of code in a cell that is read
 LINES_FOLDED = 40  # and in one that is folded: drawing, solutions
 SECONDS = 60  # a notebook's run on two cores
 SECONDS_LONG = {  # three seeds of several networks take longer
-    **{"training": 75, "dense": 100, "autoencoder": 150, "fcn": 150},
-    **{"comparison": 120, "real-images": 120},
+    "3-algorithms/autoencoder": 80,
+    "3-algorithms/fcn": 70,
+    "4-code/autoencoder": 170,
+    "4-code/cnn": 90,
+    "4-code/fcn": 140,
+    "4-code/comparison": 120,
+    "4-code/real-images": 120,
 }
 MACHINE = re.compile(
     r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\\\?Users|ipykernel_\d|"
@@ -360,7 +365,8 @@ def run_time(page: Page) -> Iterator[str]:
     if seconds is None:
         yield "no run_seconds in the metadata: run book/_ext/execute.py"
         return
-    limit = SECONDS_LONG.get(page.path.stem, SECONDS)
+    name = page.path.relative_to(BOOK).with_suffix("").as_posix()
+    limit = SECONDS_LONG.get(name, SECONDS)
     if seconds > limit:
         yield f"runs for {seconds} s; at most {limit} s"
     if match := re.search(r"\*\*Run\*\* (\d+) minute", page.cells[0].source):

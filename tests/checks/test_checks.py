@@ -17,7 +17,9 @@ def test_an_exercise_tells_right_from_wrong(label):
     right = exercise.judge(exercise.solution)
     assert right, right.message
     assert right.message.startswith("Right")
-    for answer in (stub, ..., None, *exercise.wrong):
+    for hint, answer in exercise.wrong.items():
+        assert f": {hint}." in exercise.judge(answer).message
+    for answer in (stub, ..., None, *exercise.wrong.values()):
         verdict = exercise.judge(answer)
         assert not verdict
         assert verdict.message.startswith("Not yet: ")
@@ -80,6 +82,21 @@ def test_a_wrong_function_is_told_where_it_failed(answer, message):
     assert message in repr(verdict)
 
 
+def test_a_mistake_that_is_listed_is_named_and_no_other():
+    twice = Exercise(
+        lambda x: 2 * x,
+        lambda rng: [(1,), (3,)],
+        wrong={"that is the square": lambda x: x * x, "it raises": lambda x: x / 0},
+    )
+    assert "expected 2: that is the square." in twice.judge(lambda x: x**2).message
+    assert twice.judge(lambda x: x).message.endswith("expected 2.")
+    assert "that is" not in twice.judge(lambda x: x**2 if x < 3 else 5).message
+    pair = Exercise((1, 2), wrong={"first": (3, 4), "second": (1, 4)})
+    assert "3, is not right: first." in pair.judge((3, 9)).message
+    assert "4, is not right: second." in pair.judge((1, 4)).message
+    assert pair.judge((1, 9)).message.endswith("9, is not right.")
+
+
 def test_an_answer_may_spoil_what_it_is_given():
     def spoil(x):
         result = 2 * x
@@ -109,10 +126,10 @@ def test_functions_may_give_several_things():
     )
     verdict = split.judge(lambda x: (x, "even", False, None))
     assert verdict.message == (
-        "Not yet: your function gave as value 2 'even' for (3); expected 'odd'."
+        "Not yet: your function gave 'even' as value 2 for (3); expected 'odd'."
     )
     assert "expected 4 values" in split.judge(lambda x: x).message
-    assert "as value 3 1" in split.judge(lambda x: (x, "even", 1, None)).message
+    assert "gave 1 as value 3" in split.judge(lambda x: (x, "even", 1, None)).message
 
 
 def test_numbers_are_compared_within_the_tolerance():
