@@ -63,7 +63,8 @@ def test_python_range(project):
 
 def test_extras(project):
     assert set(project["optional-dependencies"]) == {
-        *("tf", "gpu", "jax", "torch", "onnx", "book", "lab", "test", "dev")
+        *("tf", "gpu", "jax", "torch", "onnx", "cluster"),
+        *("book", "lab", "test", "dev"),
     }
     core = {Requirement(line).name for line in project["dependencies"]}
     assert not core & {"tensorflow", "tensorflow-cpu", "jax", "torch"}

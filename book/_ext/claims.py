@@ -140,11 +140,9 @@ def lines(claims: list[Claim]) -> Iterator[str]:
     yield HEAD.format(counts=f"So far: {counts}.")
     for section in dict.fromkeys(claim.section for claim in claims):
         yield f"## {TITLES[section]}\n"
-        yield "| id | statement | verdict | why | settled in |"
-        yield "|--|--|--|--|--|"
         for claim in claims:
             if claim.section == section:
-                yield f"| {' | '.join(fields(claim))} |"
+                yield f"- {entry(claim)}"
         yield ""
     yield f"Data of this page: `{TABLE.name}`, beside it in the project."
 
@@ -159,14 +157,13 @@ TITLES = {
 }
 
 
-def fields(claim: Claim) -> list[str]:
-    """Give the cells of a statement's row."""
-    where = ""
-    if claim.page:
-        parts = [place(claim), *(write_proof(*proof) for proof in claim.proofs)]
-        where = ", ".join(filter(None, parts))
-    verdict = f"**{claim.verdict}**" if claim.verdict != OPEN else claim.verdict
-    return [claim.id, claim.statement, verdict, claim.why, where]
+def entry(claim: Claim) -> str:
+    """Write a statement, its verdict, why, and where it was settled."""
+    text = f"**{claim.id}.** *{claim.statement}* **{claim.verdict.capitalize()}.**"
+    if not claim.page:
+        return text
+    parts = [place(claim), *(write_proof(*proof) for proof in claim.proofs)]
+    return f"{text} {claim.why} →&nbsp;{', '.join(filter(None, parts))}"
 
 
 def main() -> int:
