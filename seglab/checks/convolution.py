@@ -59,12 +59,11 @@ EXERCISES = {
             "the kernel is turned by half a turn": lambda x, after: _steal(x, after)[
                 ::-1, ::-1
             ],
-        },  # turned round
+        },
     ),
     "ex-convolution-two": Exercise(
         solution=convolve2d,
         cases=_pairs,
-        # Correlates one with the other: the second is turned round.
         wrong={
             "that correlates one kernel with the other: turn the second": correlate2d,
         },

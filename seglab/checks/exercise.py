@@ -111,11 +111,12 @@ class Exercise:
     def _hint_for_function(self, answer: Callable[..., Any], cases: Cases) -> str:
         """Name the mistake if the answer does in all cases as one that is listed."""
         for hint, mistake in self.wrong.items():
-            outcomes = (
+            outcomes = [
                 (_outcome(answer, arguments), _outcome(mistake, arguments))
                 for arguments in cases(np.random.default_rng(0))
-            )
-            if all(self._same(one, other) for one, other in outcomes):
+            ]
+            worked = any(not isinstance(one, type) for one, _ in outcomes)
+            if worked and all(self._same(one, other) for one, other in outcomes):
                 return f": {hint}"
         return ""
 

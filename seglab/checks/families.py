@@ -37,7 +37,7 @@ EXERCISES = {
         wrong={
             "that is one score for a pixel; there are three classes": (3840, 3840, 0),
             "one run gives the class of one pixel": (1, 11520, 0),
-            "those are the labels on the disk; which of them stand in the loss?": (
+            "those lie on the disk; count those in the loss": (
                 3840,
                 11520,
                 38400,

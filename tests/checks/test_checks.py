@@ -91,6 +91,7 @@ def test_a_mistake_that_is_listed_is_named_and_no_other():
     assert "expected 2: that is the square." in twice.judge(lambda x: x**2).message
     assert twice.judge(lambda x: x).message.endswith("expected 2.")
     assert "that is" not in twice.judge(lambda x: x**2 if x < 3 else 5).message
+    assert "it raises" not in twice.judge(lambda x: x / 0).message
     pair = Exercise((1, 2), wrong={"first": (3, 4), "second": (1, 4)})
     assert "3, is not right: first." in pair.judge((3, 9)).message
     assert "4, is not right: second." in pair.judge((1, 4)).message
