@@ -219,12 +219,8 @@ def ratio(row: Sequence[float], reference: Sequence[float]) -> float:
 
 def machine() -> dict[str, Any]:
     """Describe the machine and what is installed on it."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text("utf-8").splitlines()
-        names = [line.partition(":")[2] for line in lines if "model name" in line]
-        cpu = names[0].strip() if names else cpu
+    from seglab import device  # imports NumPy: only after the threads above are set
+
     versions = {}
     for package in PACKAGES:
         try:
@@ -232,10 +228,8 @@ def machine() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "missing"
     return {
-        "cpu": cpu,
-        "cores": os.process_cpu_count()
-        if hasattr(os, "process_cpu_count")
-        else os.cpu_count(),
+        "cpu": device.processor(),
+        "cores": device.cpu_count(),
         "threads": THREADS,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -100,7 +100,7 @@ class Accelerator:
 
     def __str__(self) -> str:
         if self.kind == "cpu":
-            cores = _cpu_count()
+            cores = cpu_count()
             return f"CPU, {cores} core{'s' * (cores != 1)}, with {self.backend}"
         kinds = f"{len(self.names)} {self.kind.upper()}{'s' * (len(self.names) != 1)}"
         return f"{kinds} ({', '.join(dict.fromkeys(self.names))}) with {self.backend}"
@@ -509,7 +509,7 @@ def report() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": _cpu_count(),
+        "cpus": cpu_count(),
         "seglab": _version("seglab"),
         "keras": _version("keras"),
         "numpy": _version("numpy"),
@@ -589,11 +589,19 @@ def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def _cpu_count() -> int:
+def cpu_count() -> int:
     """Count the cores that this process may use: fewer than exist in a container."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Name the processor, as far as the system says."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2] for line in lines if "model name" in line]
+    return names[0].strip() if names else platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

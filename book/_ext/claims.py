@@ -1,8 +1,7 @@
-"""Write the ledger of the tutorial's statements: python book/_ext/claims.py [--check].
+"""Write the ledger of the tutorial's statements: python book/_ext/claims.py.
 
 Reads ``appendix/claims.csv``, a row for each statement, and the verdicts of the
-experiments whose rules name a statement, and writes ``appendix/claims.md``. With
-``--check`` it writes nothing and fails if the page is not what it would write.
+experiments whose rules name a statement, and writes ``appendix/claims.md``.
 
 A row's ``proof`` says what settles it, one or several, with semicolons between:
 
@@ -21,9 +20,8 @@ A row's ``proof`` says what settles it, one or several, with semicolons between:
 
 import csv
 import re
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
@@ -90,19 +88,17 @@ def settle(claim: Claim) -> Claim:
     names = [name for kind, name in claim.proofs if kind == "experiment"]
     if not names:
         return claim
-    from dataclasses import replace
-
     from seglab.evidence import catalog, read, verdicts
+    from seglab.evidence.verdicts import combine
 
-    words = set()
-    for name in names:
-        experiment = catalog.get(name)
-        for verdict in verdicts(experiment, read(experiment)):
-            if verdict.rule.statement == claim.id:
-                words.add(OF_RULES[verdict.word])
-    if {"right", "wrong"} <= words:
-        words = {"depends"}
-    return replace(claim, verdict=words.pop() if len(words) == 1 else OPEN)
+    experiments = [catalog.get(name) for name in names]
+    word = combine(
+        verdict.word
+        for experiment in experiments
+        for verdict in verdicts(experiment, read(experiment))
+        if verdict.rule.statement == claim.id
+    )
+    return replace(claim, verdict=OF_RULES[word])
 
 
 def title_of(page: str) -> str:
@@ -166,16 +162,5 @@ def entry(claim: Claim) -> str:
     return f"{text} {claim.why} →&nbsp;{', '.join(filter(None, parts))}"
 
 
-def main() -> int:
-    """Write the page, or compare it."""
-    text = "\n".join(lines(read())) + "\n"
-    if "--check" in sys.argv[1:]:
-        same = PAGE.exists() and PAGE.read_text(encoding="utf-8") == text
-        print("as it should be" if same else f"run {Path(__file__).name}")
-        return not same
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    PAGE.write_text("\n".join(lines(read())) + "\n", encoding="utf-8")

@@ -77,12 +77,12 @@ def mark_raising(notebook: Any) -> list[Any]:
     """Return the cells that are meant to raise, their tag spelt in the common way."""
     found = []
     for cell in notebook.cells:
-        tags = [tag.removeprefix("nbval-") for tag in cell.metadata.get("tags", [])]
+        tags = [
+            RAISES if tag.endswith(RAISES) else tag
+            for tag in cell.metadata.get("tags", [])
+        ]
         if RAISES in tags:
-            cell.metadata["tags"] = [
-                tag.removeprefix("nbval-") if tag.endswith(RAISES) else tag
-                for tag in cell.metadata["tags"]
-            ]
+            cell.metadata["tags"] = tags
             found.append(cell)
     return found
 

@@ -21,6 +21,8 @@ app = typer.Typer(
     no_args_is_help=True, help="The book's experiments: run them, and judge the rows."
 )
 
+OTHER_RULES = "Some rows were measured before the rules were what they are now."
+
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="An experiment: see seglab evidence list.")
 ]
@@ -69,7 +71,7 @@ def show_status(name: Name, folder: Folder = None) -> None:
             f"{now.stale} rows were measured by another definition and do not count."
         )
     if now.other_rules:
-        out.print("Some rows were measured before the rules were what they are now.")
+        out.print(OTHER_RULES)
 
 
 @app.command("run")
@@ -126,15 +128,17 @@ def run_experiment(
 @app.command("verdict")
 def show_verdicts(name: Name, folder: Folder = None) -> None:
     """Judge the rows by the rules that were stated before there were any."""
-    from seglab.evidence import catalog, read, status, verdicts
+    from seglab.evidence import catalog, read, verdicts
+    from seglab.evidence.runner import under_other_rules
 
     experiment = catalog.get(name)
+    results = read(experiment, folder)
     if not experiment.rules:
         out.print(f"{name} has no rules: its rows are drawn, not judged.")
-    for verdict in verdicts(experiment, read(experiment, folder)):
+    for verdict in verdicts(experiment, results):
         out.print(Text(str(verdict)))
-    if status(experiment, folder).other_rules:
-        out.print("Some rows were measured before the rules were what they are now.")
+    if under_other_rules(experiment, results):
+        out.print(OTHER_RULES)
 
 
 @app.command("check")

@@ -211,12 +211,8 @@ def append(
         os.fsync(file.fileno())
 
 
-def key_of(experiment: Experiment, row: Row) -> tuple[str, ...]:
-    """Spell what tells a cell from the others."""
-    return _key(experiment, row.cell)
-
-
 def _key(experiment: Experiment, cell: Mapping[str, Level]) -> tuple[str, ...]:
+    """Spell what tells a cell from the others."""
     return tuple(spell(cell[name]) for name in (*experiment.factors, "seed"))
 
 

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import seglab
+from seglab import device
 from seglab.evidence.experiment import (
     Cell,
     Experiment,
@@ -115,8 +116,7 @@ def run(
             f"{ {name: list(levels) for name, levels in experiment.factors.items()} } "
             f"and the seeds {list(experiment.seeds)}."
         )
-    there = {describe(row.cell) for row in read(experiment, folder)}
-    missing = [cell for cell in chosen if describe(cell) not in there]
+    missing = _missing(chosen, read(experiment, folder))
     failures: list[tuple[Cell, Failure]] = []
     if missing:
         failures = _measure_all(experiment, folder, missing, jobs, progress)
@@ -134,16 +134,27 @@ def status(experiment: Experiment, folder: Folder | None = None) -> Status:
     """Say how far an experiment is, and how long the rest will take."""
     results = read(experiment, folder)
     cells = list(experiment.cells())
-    there = {describe(row.cell) for row in results}
-    missing = [cell for cell in cells if describe(cell) not in there]
-    rules = experiment.rules_digest
     return Status(
         done=len(results),
         total=len(cells),
         stale=results.stale,
-        seconds=float(sum(_expect(cell, results) for cell in missing)),
-        other_rules=any(row.provenance["rules"] != rules for row in results),
+        seconds=float(sum(_expect(cell, results) for cell in _missing(cells, results))),
+        other_rules=under_other_rules(experiment, results),
     )
+
+
+def under_other_rules(experiment: Experiment, results: Results) -> bool:
+    """Say whether rows were measured while the rules were others."""
+    rules = experiment.rules_digest
+    return any(row.provenance["rules"] != rules for row in results)
+
+
+def _missing(
+    cells: Sequence[dict[str, Level]], results: Results
+) -> list[dict[str, Level]]:
+    """Keep the cells that have no row."""
+    there = {describe(row.cell) for row in results}
+    return [cell for cell in cells if describe(cell) not in there]
 
 
 def _expect(cell: Cell, results: Results) -> float:
@@ -173,7 +184,7 @@ def _measure_all(
         pre_dispatch="n_jobs",
     )
     workers = effective_n_jobs(jobs)
-    threads = max(1, _cores() // workers)
+    threads = max(1, device.cpu_count() // workers)
     outcomes = parallel(
         delayed(measure_cell)(experiment, cell, workers, threads) for cell in missing
     )
@@ -233,10 +244,10 @@ def measure_cell(
 
 def _limit_threads(threads: int) -> None:
     """Give a worker its share of the cores, before it loads what makes threads."""
-    for name in ("OMP", "MKL", "OPENBLAS", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
-        os.environ[f"{name}_NUM_THREADS" if "TF" not in name else f"{name}_THREADS"] = (
-            str(threads)
-        )
+    for name in ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM"):
+        os.environ[f"{name}_THREADS"] = str(threads)
+    for name in ("INTRAOP", "INTEROP"):
+        os.environ[f"TF_NUM_{name}_THREADS"] = str(threads)
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads)
@@ -248,9 +259,9 @@ def _surroundings(jobs: int, threads: int | None) -> dict[str, Any]:
     Of Keras and its backend only when the cell used them.
     """
     found: dict[str, Any] = {
-        "cpu": _processor(),
-        "cores": _cores(),
-        "threads": threads or _cores(),
+        "cpu": device.processor(),
+        "cores": device.cpu_count(),
+        "threads": threads or device.cpu_count(),
         "jobs": jobs,
         "seglab": seglab.__version__,
         "python": platform.python_version(),
@@ -266,22 +277,6 @@ def _surroundings(jobs: int, threads: int | None) -> dict[str, Any]:
             sys.modules.get(found["backend"]), "__version__", ""
         )
     return found
-
-
-def _processor() -> str:
-    """Name the processor as far as the system says."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [line for line in file if line.startswith("model name")]
-        return names[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _summary(experiment: Experiment, record: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -120,7 +120,7 @@ class Comparison:
             seeds = [seed for seed in arms["more"] if seed in arms["less"]]
             gaps = np.array([arms["more"][s] - arms["less"][s] for s in seeds])
             judged.append(self._judge(dict(others), gaps))
-        return Verdict(self, _combine([found.word for found in judged]), tuple(judged))
+        return Verdict(self, combine(found.word for found in judged), tuple(judged))
 
     def _judge(self, setting: dict[str, Level], gaps: NDArray[np.float64]) -> Judgement:
         mean = float(gaps.mean()) if gaps.size else float("nan")
@@ -199,7 +199,8 @@ def verdicts(experiment: Experiment, results: Results) -> list[Verdict]:
     return [rule.judge(results) for rule in experiment.rules]
 
 
-def _combine(words: Sequence[Word]) -> Word:
+def combine(words: Iterable[Word]) -> Word:
+    """Make one word of several: theirs if they agree, else *depends* or *undecided*."""
     found = set(words)
     if {"supported", "refuted"} <= found:
         return "depends"

@@ -504,11 +504,11 @@ def _chain(model: keras.Model) -> list[layers.Layer]:
         layer for layer in model.layers if not isinstance(layer, layers.InputLayer)
     ]
     # A Sequential is a chain by its kind, and connects its layers anew at each `add`.
-    branches = not isinstance(model, keras.Sequential)
+    may_branch = not isinstance(model, keras.Sequential)
     flat = False  # between Flatten and the first Dense: no map, so no place
     x = model.inputs[0]
     for layer in chain:
-        if branches and layer.input is not x:
+        if may_branch and layer.input is not x:
             raise ValueError(
                 f"layer {layer.name!r} does not follow the one before it alone: the "
                 f"model branches. {wanted}: a chain of layers."
@@ -520,7 +520,7 @@ def _chain(model: keras.Model) -> list[layers.Layer]:
                 f"{reason}."
             )
         flat = type(layer) is layers.Flatten or (flat and type(layer) in _POINTWISE)
-        x = layer.output if branches else x
+        x = layer.output
     if flat:
         raise ValueError(f"the model does not end in a dense layer. {wanted}.")
     return chain

@@ -61,9 +61,9 @@ def measure(model: str, data: str, budget: str, *, seed: int) -> dict[str, Value
 
     dataset = data_sets.load(data, count=IMAGES[data], seed=0)
     if model in CLASSICAL:
-        return {**classical(model, dataset, seed)}
+        return classical(model, dataset, seed)
     rate = RATES.get(f"{model} {data}", 3e-3)
-    return {**trained(model, dataset, budget, rate, seed, dataset.test)}
+    return trained(model, dataset, budget, rate, seed, dataset.test)
 
 
 def measure_rate(model: str, data: str, rate: float, *, seed: int) -> dict[str, Value]:
@@ -212,18 +212,14 @@ def train_patches(
     import keras
 
     from seglab import models
+    from seglab.training.precision import compile_step
 
     shape = (PATCH, PATCH, dataset.image_shape[-1])
     network = models.patch_cnn(
         shape, dataset.num_classes, width=WIDTHS[model], kernels=(4, 5, 4)
     )
-    optimizer = keras.optimizers.Adam(rate)
-    optimizer.build(network.trainable_variables)
-    network.compile(
-        optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    compile_step(network, keras.optimizers.Adam(rate), loss, jit_compile=False)
     watch = clock.watch(network)
     for epoch in range(epochs_for(budget)):
         patches, labels = models.sample_patches(
