@@ -69,7 +69,7 @@ slow: $(STAMP)  ## the tests that take longer: whole trainings, exports, the boo
 	$(PY) -m pytest -n 2 -m "slow or browser" tests
 
 nbval: $(STAMP)
-	@echo "==> Notebooks: every cell is run again and its output compared (about a minute each)"
+	@echo "==> Notebooks: every cell is run again and its output compared (one to three minutes each)"
 	$(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout=240 -n 2 --dist loadfile book
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
