@@ -24,7 +24,9 @@ from seglab.checks import (
     autoencoder,
     code_autoencoder,
     code_cnn,
+    code_comparison,
     code_fcn,
+    code_real_images,
     convolution,
     deep_learning,
     dense,
@@ -45,7 +47,7 @@ _PAGES = (
     *(deep_learning, segmentation),
     *(masks, families, evaluation),
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
-    *(code_cnn, code_fcn, code_autoencoder),
+    *(code_cnn, code_fcn, code_autoencoder, code_comparison, code_real_images),
 )
 
 EXERCISES: dict[str, Exercise] = {

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from seglab.evidence.experiment import Experiment, ExperimentError
 
-_NAMES = ("comparison", "comparison-rates")
+_NAMES = ("comparison", "comparison-rates", "real-images")
 
 
 def names() -> tuple[str, ...]:
