@@ -27,11 +27,12 @@ Giusti et al. (2013) sort the maxima into fragments that are convolved one by on
 shift-and-stitch, which Long et al. credit to OverFeat (Sermanet et al., 2014), runs the
 network on shifted images and interlaces what comes out.
 
-Where this departs from the paper, and why: ReLU and He initialization, as in the other
-networks here; one network where the paper averages several; none of its foveation and
-nonuniform sampling (blur and coarser sampling towards the border of a patch), which a
-dense network could not share between pixels; no rotated and mirrored copies in
-training; and no calibration of the scores: see `sample_patches` on what that was for.
+Where this departs from the paper, and why: ReLU (the paper does not name its nonlinear
+activation) and He initialization, as in the other networks here; one network where the
+paper averages four; none of its foveation and nonuniform sampling (blur and coarser
+sampling towards the border of a patch), which a dense network could not share between
+pixels; no rotated and mirrored copies in training; and no calibration of the scores:
+see `sample_patches` on what that was for.
 """
 
 from __future__ import annotations
