@@ -16,6 +16,7 @@ from seglab.training.finder import RangeTest, find_learning_rate  # noqa: E402
 from seglab.training.history import History  # noqa: E402
 from seglab.training.loop import fit  # noqa: E402
 from seglab.training.reconstruction import fit_reconstruction  # noqa: E402
+from seglab.training.restart import restart  # noqa: E402
 from seglab.training.watch import DivergedError  # noqa: E402
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "find_learning_rate",
     "fit",
     "fit_reconstruction",
+    "restart",
     "schedules",
 ]
