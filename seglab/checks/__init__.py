@@ -26,7 +26,6 @@ from seglab.checks import (
     code_cnn,
     code_comparison,
     code_fcn,
-    code_real_images,
     convolution,
     deep_learning,
     dense,
@@ -47,7 +46,7 @@ _PAGES = (
     *(deep_learning, segmentation),
     *(masks, families, evaluation),
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
-    *(code_cnn, code_fcn, code_autoencoder, code_comparison, code_real_images),
+    *(code_cnn, code_fcn, code_autoencoder, code_comparison),
 )
 
 EXERCISES: dict[str, Exercise] = {

@@ -11,30 +11,34 @@ from seglab.checks.exercise import Exercise
 Array = NDArray[Any]
 
 
-def _dense(x: Array, W: Array, b: Array) -> Array:
-    y: Array = x @ W + b
+def _dense(x: Array, w: Array, b: Array) -> Array:
+    y: Array = x.reshape(-1) @ w + b
     return y
 
 
-def _one_row(x: Array, W: Array, b: Array) -> Array:
-    """As if the layer saw the whole image: its weights repeated for each pixel."""
-    y: Array = x.reshape(1, -1) @ np.tile(W, (x.shape[0] * x.shape[1], 1)) + b
+def _channels_first(x: Array, w: Array, b: Array) -> Array:
+    y: Array = np.moveaxis(x, -1, 0).reshape(-1) @ w + b
     return y
 
 
-def _along_rows(x: Array, W: Array, b: Array) -> Array:
-    """Sum over the first axis in place of the last."""
-    y: Array = np.tensordot(x, W, axes=(0, 0)) + b
+def _columns_first(x: Array, w: Array, b: Array) -> Array:
+    y: Array = np.swapaxes(x, 0, 1).reshape(-1) @ w + b
+    return y
+
+
+def _on_pixels(x: Array, w: Array, b: Array) -> Array:
+    """Apply the weights of the first pixel to all of them."""
+    y: Array = x @ w[: x.shape[-1]] + b
     return y
 
 
 def _images(rng: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-    identity, nothing = np.eye(2), np.zeros(2)
-    yield np.array([[[1.0, 2.0]]]), identity, np.array([10.0, 20.0])  # one pixel
-    yield np.array([[[1.0, 2.0], [3.0, 4.0]]]), 2 * identity, nothing
+    yield np.array([[[1.0, 2.0]]]), np.eye(2), np.array([10.0, 20.0])  # one pixel
+    yield np.array([[[1.0, 2.0], [3.0, 4.0]]]), np.eye(4), np.array([0, 1, 0, -20.0])
     # Axes of one length, and of different ones.
-    for H, W, C, K in ((3, 3, 3, 3), (4, 5, 3, 2), (2, 6, 1, 4)):
-        yield rng.random((H, W, C)), rng.normal(size=(C, K)), rng.normal(size=K)
+    for H, W, C, D in ((3, 3, 3, 3), (4, 5, 3, 2), (2, 6, 1, 4)):
+        x = rng.random((H, W, C))
+        yield x, rng.normal(size=(x.size, D)), rng.normal(size=D)
 
 
 EXERCISES = {
@@ -53,16 +57,16 @@ EXERCISES = {
         solution=_dense,
         cases=_images,
         wrong={
-            "the bias is missing": lambda x, W, b: x @ W,
-            "the weights are (C, K): no transpose is needed": lambda x, W, b: (
-                x @ W.T + b
+            "the bias is missing": lambda x, w, b: x.reshape(-1) @ w,
+            "no activation was asked for": lambda x, w, b: np.maximum(
+                _dense(x, w, b), 0
             ),
-            "no activation was asked for": lambda x, W, b: np.maximum(x @ W + b, 0),
-            "keep the axes of the image": lambda x, W, b: (x @ W + b).reshape(
-                -1, len(b)
+            "that is a batch of one; give the D numbers of one image": lambda x, w, b: (
+                x.reshape(1, -1) @ w + b
             ),
-            "every row needs its own pixels": _one_row,
-            "the sum runs over channels, not over rows": _along_rows,
+            "flatten pixel by pixel, not channel by channel": _channels_first,
+            "flatten row by row, not column by column": _columns_first,
+            "that acts on each pixel alone; flatten the image first": _on_pixels,
         },
     ),
 }

@@ -43,7 +43,7 @@ def interval_cases(rng: np.random.Generator) -> Iterator[tuple[list[float]]]:
 
 EXERCISES = {
     # mean of A minus B; pairs of one training of each in which B is better
-    "ex-comparison-pairs": Exercise(
+    "ex-code-comparison-pairs": Exercise(
         solution=(0.028, 10),
         wrong={
             "that is A's best against B's best": (0.04, 10),
@@ -52,7 +52,7 @@ EXERCISES = {
             "that counts the pairs in which A is better": (0.028, 15),
         },
     ),
-    "ex-comparison-interval": Exercise(
+    "ex-code-comparison-interval": Exercise(
         solution=exact_interval,
         cases=interval_cases,
         wrong={
