@@ -22,14 +22,15 @@ def exact_interval(
 
 def quantiles(d: ArrayLike) -> tuple[float, float]:
     """Take the differences for the means."""
-    low, high = np.quantile(d, [0.025, 0.975])
+    low, high = np.quantile(np.asarray(d, np.float64), [0.025, 0.975])
     return float(low), float(high)
 
 
 def normal(d: ArrayLike) -> tuple[float, float]:
     """Go two standard errors to both sides."""
-    half = 1.96 * np.std(d, ddof=1) / np.sqrt(np.size(d))
-    return float(np.mean(d) - half), float(np.mean(d) + half)
+    values = np.asarray(d, np.float64)
+    half = 1.96 * values.std(ddof=1) / np.sqrt(values.size)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def interval_cases(rng: np.random.Generator) -> Iterator[tuple[list[float]]]:
