@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from seglab.evidence import Experiment, ExperimentError, read, run, status
 
@@ -57,6 +58,7 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     one = run(declare(), tmp_path / "one", progress=False)
     log = tmp_path / "log"
     monkeypatch.setenv("SEGLAB_TEST_LOG", str(log))
+    get_reusable_executor().shutdown()  # workers of another test have not the variable
     two = run(declare(), tmp_path / "two", jobs=2, progress=False)
     assert [(r.cell, r.metrics) for r in two] == [(r.cell, r.metrics) for r in one]
     processes = {line.split()[2] for line in log.read_text().splitlines()}

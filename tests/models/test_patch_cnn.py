@@ -128,6 +128,7 @@ def test_dense_is_sliding_for_any_chain_of_windows(data):
     side, across = draw(st.integers(9, 15)), draw(st.integers(9, 15))
     x = patch = keras.Input((side, across, 1))
     size = [side, across]
+    seen, jump = np.array([1, 1]), 1  # the receptive field's recurrence
     for _ in range(draw(st.integers(1, 3))):
         window = [draw(st.integers(1, min(3, s))) for s in size]
         stride = draw(st.integers(1, 2))
@@ -138,10 +139,17 @@ def test_dense_is_sliding_for_any_chain_of_windows(data):
                 continue
             x = layers.Conv2D(3, window, stride, dilation_rate=dilation)(x)
         else:
+            spans = window
             x = layers.MaxPooling2D(window, stride)(x)
+        seen, jump = seen + (np.array(spans) - 1) * jump, jump * stride
         size = x.shape[1:3]
     x = layers.Dense(2)(layers.Flatten()(x))
     model = keras.Model(patch, x)
+    seen = seen + (np.array(size) - 1) * jump
+    if (seen <= np.array([side, across]) // 2).any():  # strides leave the center out
+        with pytest.raises(ValueError, match="not the one in the center"):
+            to_dense(model)
+        return
     shape = (draw(st.integers(1, 9)), draw(st.integers(1, 9)), 1)
     image = np.random.default_rng(draw(st.integers(0, 99))).random(shape, np.float32)
     # atol: the same float32 products, summed in another order.
