@@ -60,7 +60,7 @@ LINES_SHOWN = 20  # lines of code in a cell that is read
 LINES_FOLDED = 40  # and in one that is folded: drawing, solutions
 SECONDS = 60  # a notebook's run on two cores
 SECONDS_LONG = {  # three seeds of several networks take longer
-    "4-code/autoencoder": 170,
+    "4-code/autoencoder": 100,
     "4-code/cnn": 70,
     "4-code/fcn": 80,
     "4-code/comparison": 120,
