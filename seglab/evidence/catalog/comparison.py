@@ -3,8 +3,8 @@
 Two budgets, since neither alone is fair. *Epochs*: every network sees the training
 images equally often, however long that takes. *Seconds*: every network trains equally
 long, however often it sees them. Seconds are of the processor, in training steps alone:
-compiling and validating are not counted, and another program on the machine does not
-shorten them.
+compiling and validating are not counted. Another program on the machine shortens them
+all the same, since caches and memory are shared: the rows tell how many steps fitted.
 
 The loss is cross-entropy plus Dice: on cross-entropy alone, ten rare classes stay
 background for most of so short a training. The autoencoder spends half of its budget on
