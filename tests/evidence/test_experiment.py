@@ -170,6 +170,50 @@ def test_a_definition_ignores_words_and_what_is_not_used(digest, old, new):
     assert digest(MODULE.replace(old, new)) == digest(MODULE)
 
 
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Give the definition of an experiment that uses a module beside its own."""
+    count = 0
+
+    def of(beside):
+        nonlocal count
+        count += 1
+        folder = tmp_path / f"catalog_{count}"
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        (folder / "shared.py").write_text(textwrap.dedent(beside), "utf-8")
+        (folder / "mine.py").write_text(
+            f"from catalog_{count}.shared import train\n"
+            "def measure(width, rate, *, seed):\n    return {'iou': train(width)}\n",
+            "utf-8",
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        module = importlib.import_module(f"catalog_{count}.mine")
+        return declare(measure=module.measure).definition
+
+    return of
+
+
+def test_a_definition_follows_what_stands_beside(package):
+    """Also through a cache, and only what is used."""
+    shared = """
+    import functools
+    EPOCHS = 3
+    @functools.lru_cache(maxsize=4)
+    def build(width):
+        return width + 1
+    def train(width):
+        return build(width) * EPOCHS
+    def other():
+        return 1
+    """
+    first = package(shared)
+    assert package(shared) == first
+    assert package(shared.replace("return 1", "return 2")) == first
+    assert package(shared.replace("EPOCHS = 3", "EPOCHS = 4")) != first
+    assert package(shared.replace("width + 1", "width + 2")) != first
+
+
 def test_more_seeds_and_levels_leave_a_definition_as_it_is():
     more = declare(seeds=range(9), factors={"width": (4, 8, 16), "rate": (0.1,)})
     assert more.definition == declare().definition
