@@ -239,4 +239,21 @@ def _without_docstrings(tree: ast.AST) -> str:
             value = node.body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 del node.body[0]
-    return ast.dump(tree)
+    return _dump(tree)
+
+
+def _dump(part: Any) -> str:
+    """Spell a syntax tree in the same way on every Python, unlike `ast.dump`.
+
+    New versions add fields, which are empty for what older ones can parse.
+    """
+    if isinstance(part, list):
+        return f"[{', '.join(map(_dump, part))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = (
+        f"{name}={_dump(value)}"
+        for name, value in ast.iter_fields(part)
+        if value is not None and value != []
+    )
+    return f"{type(part).__name__}({', '.join(fields)})"

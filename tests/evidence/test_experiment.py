@@ -1,5 +1,6 @@
 """What an experiment refuses, which cells it has, and when its definition changes."""
 
+import ast
 import importlib.util
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import textwrap
 import pytest
 
 from seglab.evidence import Comparison, Experiment, ExperimentError
+from seglab.evidence.experiment import _dump
 
 
 def measure(width, rate, *, seed):
@@ -212,6 +214,23 @@ def test_a_definition_follows_what_stands_beside(package):
     assert package(shared.replace("return 1", "return 2")) == first
     assert package(shared.replace("EPOCHS = 3", "EPOCHS = 4")) != first
     assert package(shared.replace("width + 1", "width + 2")) != first
+
+
+def test_a_definition_is_the_same_on_every_python():
+    """Python 3.12 gave functions and classes a field, 3.13 spells empty ones less."""
+    tree = ast.parse("def twice(x: int = 0):\n    return [x, None]")
+    spelled = _dump(tree)
+    assert spelled == (
+        "Module(body=[FunctionDef(name='twice', args=arguments(args=[arg(arg='x', "
+        "annotation=Name(id='int', ctx=Load()))], defaults=[Constant(value=0)]), "
+        "body=[Return(value=List(elts=[Name(id='x', ctx=Load()), Constant()], "
+        "ctx=Load()))])])"
+    )
+    function = tree.body[0]
+    for field, value in (("newer", []), ("newest", None)):
+        function._fields = (*function._fields, field)
+        setattr(function, field, value)
+    assert _dump(tree) == spelled
 
 
 def test_more_seeds_and_levels_leave_a_definition_as_it_is():

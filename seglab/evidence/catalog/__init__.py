@@ -11,7 +11,7 @@ from importlib import import_module
 
 from seglab.evidence.experiment import Experiment, ExperimentError
 
-_NAMES = ("comparison", "comparison-rates", "real-images")
+_NAMES = ("comparison", "comparison-rates", "real-images", "optimizers", "losses")
 
 
 def names() -> tuple[str, ...]:
