@@ -1,4 +1,4 @@
-"""Activations of the hidden layers, each at its best rate, in shallow and deep networks.
+"""Hidden layers' activations, each at its best rate, in shallow and deep networks.
 
 Without batch normalization, which would hide most of what they do, and for the deep
 network with it too. The shallow network pools once, the deep one three times.

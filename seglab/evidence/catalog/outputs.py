@@ -41,7 +41,7 @@ EXPERIMENT = Experiment(
         ),
         better_at_best(
             *("output", "cross-entropy", "sigmoid"),
-            "For classes of which each pixel has one, a softmax is better than sigmoids.",
+            "For classes that exclude each other, a softmax is better than sigmoids.",
             settles="Q10a",
         ),
     ),
