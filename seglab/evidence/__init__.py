@@ -47,7 +47,13 @@ from seglab.evidence.experiment import Experiment, ExperimentError
 from seglab.evidence.rerun import Rerun, check
 from seglab.evidence.results import Results, Row, read, results_folder
 from seglab.evidence.runner import Status, run, status
-from seglab.evidence.verdicts import Comparison, Judgement, Verdict, verdicts
+from seglab.evidence.verdicts import (
+    Comparison,
+    Judgement,
+    TunedComparison,
+    Verdict,
+    verdicts,
+)
 
 __all__ = [
     "Comparison",
@@ -58,6 +64,7 @@ __all__ = [
     "Results",
     "Row",
     "Status",
+    "TunedComparison",
     "Verdict",
     "check",
     "read",

@@ -141,10 +141,10 @@ class Experiment:
     def definition(self) -> str:
         """Eight hexadecimal digits that change when what a cell measures does.
 
-        They are of the code of `measure` and of what it uses from its own module:
-        functions, and constants that are numbers, text, tuples or dicts. Not of
-        comments, docstrings and layout, nor of the levels and seeds: more of them leave
-        the rows that are there valid.
+        They are of the code of `measure` and of what it uses from its own module, and
+        from modules beside it in the same package: functions, and constants that are
+        numbers, text, tuples or dicts. Not of comments, docstrings and layout, nor of
+        the levels and seeds: more of them leave the rows that are there valid.
         """
         parts = [self.name, *self.factors, "", *self.metrics]
         return _digest([*parts, *_code(self.measure)])
@@ -179,16 +179,25 @@ def _digest(parts: Sequence[str]) -> str:
 
 
 def _code(function: Callable[..., Any]) -> list[str]:
-    """Spell a function and all that it uses of its own module, in the order of use."""
+    """Spell a function and all that it uses of its package, in the order of use."""
     home = inspect.getmodule(function)
     waiting: list[Any] = [inspect.unwrap(function)]
     queued = [*waiting]
     found = []
 
+    def beside(value: Any) -> bool:
+        """Whether it is of the same module, or of one in the same package."""
+        module = inspect.getmodule(value)
+        package = getattr(home, "__package__", "")
+        return module is home or bool(
+            package and module and module.__package__ == package
+        )
+
     def spell_value(value: Any) -> str:
-        """Spell a constant; what is code of this module is spelt later, in its turn."""
+        """Spell a constant; what is code of this package is spelt in its turn."""
+        value = inspect.unwrap(value) if callable(value) else value
         if inspect.isfunction(value) or inspect.isclass(value):
-            if inspect.getmodule(value) is home and value not in queued:
+            if beside(value) and value not in queued:
                 waiting.append(value)
                 queued.append(value)
             return value.__qualname__
@@ -230,4 +239,21 @@ def _without_docstrings(tree: ast.AST) -> str:
             value = node.body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 del node.body[0]
-    return ast.dump(tree)
+    return _dump(tree)
+
+
+def _dump(part: Any) -> str:
+    """Spell a syntax tree in the same way on every Python, unlike `ast.dump`.
+
+    New versions add fields, which are empty for what older ones can parse.
+    """
+    if isinstance(part, list):
+        return f"[{', '.join(map(_dump, part))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = (
+        f"{name}={_dump(value)}"
+        for name, value in ast.iter_fields(part)
+        if value is not None and value != []
+    )
+    return f"{type(part).__name__}({', '.join(fields)})"

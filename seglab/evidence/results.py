@@ -105,9 +105,59 @@ class Results:
             raise ValueError(f"{metric!r} is no metric; there is {known}.")
         return np.array([row.metrics[metric] for row in self.rows], np.float64)
 
+    def best(self, factor: str, by: str) -> Results:
+        """Keep, in each setting of the other factors, the level that does best.
+
+        So each arm of a comparison gets, for instance, the learning rate that suits it.
+        Choose by a metric of the *validation* images, and compare by one of the test
+        images: of many levels the best is lucky too, on the images it was chosen by.
+
+        Parameters
+        ----------
+        factor : str
+            Whose levels compete.
+        by : str
+            A metric that is one number: its mean over the seeds is to be high. A level
+            with a NaN does worse than any without.
+
+        Returns
+        -------
+        Results
+            Of each setting the rows of one level; the first of equals.
+
+        Raises
+        ------
+        ValueError
+            When there is no such factor or metric.
+        """
+        self.where(**{factor: None})  # refuses what is no factor
+        self.values(by)
+        scores: dict[tuple[Any, ...], dict[Level, list[float]]] = {}
+        for row in self.rows:
+            score = float(row.metrics[by])
+            levels = scores.setdefault(_others(row, factor), {})
+            levels.setdefault(row.cell[factor], []).append(score)
+        chosen = {
+            others: max(levels, key=lambda level: _mean(levels[level]))
+            for others, levels in scores.items()
+        }
+        kept = (r for r in self.rows if r.cell[factor] == chosen[_others(r, factor)])
+        return Results(tuple(kept), self.stale)
+
     def levels(self, factor: str) -> tuple[Level, ...]:
         """Give the levels of a factor that have rows, each once, in order."""
         return tuple(dict.fromkeys(row.cell[factor] for row in self.rows))
+
+
+def _others(row: Row, factor: str) -> tuple[Any, ...]:
+    """Give the setting of a row without one factor and the seed."""
+    return tuple(v for name, v in row.cell.items() if name not in (factor, "seed"))
+
+
+def _mean(scores: list[float]) -> float:
+    """Average, and put what is not a number last."""
+    mean = sum(scores) / len(scores)
+    return mean if mean == mean else float("-inf")
 
 
 def results_folder() -> Path:

@@ -102,12 +102,16 @@ class Comparison:
 
     def judge(self, results: Results) -> Verdict:
         """Apply the rule to rows."""
+        return self._compare(results)
+
+    def _compare(self, results: Results, tuned: str = "") -> Verdict:
+        """Compare the arms seed by seed; `tuned` names a factor that may differ."""
         pairs: dict[tuple[tuple[str, Level], ...], dict[str, dict[Level, float]]] = {}
         for row in results:
             others = tuple(
                 (name, level)
                 for name, level in row.cell.items()
-                if name != "seed" and name not in self.more
+                if name not in ("seed", tuned, *self.more)
             )
             if any(level not in self.within.get(n, (level,)) for n, level in others):
                 continue
@@ -138,6 +142,57 @@ class Comparison:
         elif high <= self.effect:
             word = "refuted"
         return Judgement(setting, gaps.size, mean, float(low), float(high), word)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedComparison(Comparison):
+    """A comparison in which each arm has the level of a factor that suits it best.
+
+    To compare two optimizers at one learning rate is to compare which of them the rate
+    was chosen for. Here each arm, in each setting of the other factors, gets the level
+    of `over` at which the mean of `chosen_by` over the seeds is highest; then the arms
+    are compared by `metric` as in a `Comparison`.
+
+    Parameters
+    ----------
+    over : str
+        The factor that is tuned, such as a learning rate.
+    chosen_by : str
+        A metric that is one number, of the validation images.
+    claim, metric, more, less, effect, within, confidence, statement
+        As in `Comparison`.
+    """
+
+    over: str
+    chosen_by: str
+
+    def check(self, experiment: Experiment) -> None:
+        """Refuse a rule that the experiment cannot answer.
+
+        Raises
+        ------
+        ExperimentError
+            When it names what the experiment does not have, tunes a factor that it
+            also compares, or chooses by the metric that it compares.
+        """
+        super().check(experiment)
+        rule = f"the rule {self.claim!r} of {experiment.name}"
+        if self.over not in experiment.factors or self.over in self.more:
+            free = [name for name in experiment.factors if name not in self.more]
+            raise ExperimentError(
+                f"{rule} tunes {self.over!r}; expected a factor that it does not "
+                f"compare: {free}."
+            )
+        if self.chosen_by not in experiment.metrics or self.chosen_by == self.metric:
+            others = [name for name in experiment.metrics if name != self.metric]
+            raise ExperimentError(
+                f"{rule} chooses by {self.chosen_by!r}; expected another metric than "
+                f"the one it compares: {others}."
+            )
+
+    def judge(self, results: Results) -> Verdict:
+        """Choose each arm's level, then apply the rule."""
+        return self._compare(results.best(self.over, self.chosen_by), self.over)
 
 
 @dataclass(frozen=True)

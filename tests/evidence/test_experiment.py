@@ -1,5 +1,6 @@
 """What an experiment refuses, which cells it has, and when its definition changes."""
 
+import ast
 import importlib.util
 import sys
 import textwrap
@@ -7,6 +8,7 @@ import textwrap
 import pytest
 
 from seglab.evidence import Comparison, Experiment, ExperimentError
+from seglab.evidence.experiment import _dump
 
 
 def measure(width, rate, *, seed):
@@ -168,6 +170,67 @@ def test_a_definition_follows_the_code_that_is_used(digest, old, new):
 def test_a_definition_ignores_words_and_what_is_not_used(digest, old, new):
     assert old in MODULE
     assert digest(MODULE.replace(old, new)) == digest(MODULE)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Give the definition of an experiment that uses a module beside its own."""
+    count = 0
+
+    def of(beside):
+        nonlocal count
+        count += 1
+        folder = tmp_path / f"catalog_{count}"
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+        (folder / "shared.py").write_text(textwrap.dedent(beside), "utf-8")
+        (folder / "mine.py").write_text(
+            f"from catalog_{count}.shared import train\n"
+            "def measure(width, rate, *, seed):\n    return {'iou': train(width)}\n",
+            "utf-8",
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        module = importlib.import_module(f"catalog_{count}.mine")
+        return declare(measure=module.measure).definition
+
+    return of
+
+
+def test_a_definition_follows_what_stands_beside(package):
+    """Also through a cache, and only what is used."""
+    shared = """
+    import functools
+    EPOCHS = 3
+    @functools.lru_cache(maxsize=4)
+    def build(width):
+        return width + 1
+    def train(width):
+        return build(width) * EPOCHS
+    def other():
+        return 1
+    """
+    first = package(shared)
+    assert package(shared) == first
+    assert package(shared.replace("return 1", "return 2")) == first
+    assert package(shared.replace("EPOCHS = 3", "EPOCHS = 4")) != first
+    assert package(shared.replace("width + 1", "width + 2")) != first
+
+
+def test_a_definition_is_the_same_on_every_python():
+    """Python 3.12 gave functions and classes a field, 3.13 spells empty ones less."""
+    tree = ast.parse("def twice(x: int = 0):\n    return [x, None]")
+    spelled = _dump(tree)
+    assert spelled == (
+        "Module(body=[FunctionDef(name='twice', args=arguments(args=[arg(arg='x', "
+        "annotation=Name(id='int', ctx=Load()))], defaults=[Constant(value=0)]), "
+        "body=[Return(value=List(elts=[Name(id='x', ctx=Load()), Constant()], "
+        "ctx=Load()))])])"
+    )
+    function = tree.body[0]
+    for field, value in (("newer", []), ("newest", None)):
+        function._fields = (*function._fields, field)
+        setattr(function, field, value)
+    assert _dump(tree) == spelled
 
 
 def test_more_seeds_and_levels_leave_a_definition_as_it_is():

@@ -1,10 +1,20 @@
 """A rule's word, from rows that were made by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from seglab.evidence import Comparison, Experiment, Results, Row, verdicts
+from seglab.evidence import (
+    Comparison,
+    Experiment,
+    ExperimentError,
+    Results,
+    Row,
+    TunedComparison,
+    verdicts,
+)
 
 
 def rows(values):
@@ -149,3 +159,100 @@ def test_each_rule_of_an_experiment_gets_its_verdict():
     )
     found = rows({("fcn", "cells"): FCN, ("unet", "cells"): FCN + 0.1})
     assert [v.word for v in verdicts(experiment, found)] == ["supported", "refuted"]
+
+
+TUNED = TunedComparison(
+    claim="Adam is better than SGD, each at its best rate.",
+    metric="iou",
+    more={"optimizer": "adam"},
+    less={"optimizer": "sgd"},
+    effect=0.02,
+    over="rate",
+    chosen_by="val_iou",
+)
+
+
+def tuned_rows(values):
+    """Make rows of two sets from {(optimizer, rate): (val_iou, iou)}, three seeds."""
+    return Results(
+        tuple(
+            Row(
+                {"optimizer": optimizer, "rate": rate, "data": data, "seed": seed},
+                {"val_iou": np.array(val), "iou": np.array(iou + 0.001 * seed)},
+                {"rules": "", "seconds": "1"},
+            )
+            for data in ("cells", "digits")
+            for (optimizer, rate), (val, iou) in values.items()
+            for seed in range(3)
+        )
+    )
+
+
+def test_each_arm_has_the_level_that_did_best_on_validation_images():
+    """SGD's best rate is ten times Adam's, and Adam's luckiest one is not its best."""
+    results = tuned_rows(
+        {
+            ("adam", 0.01): (0.70, 0.71),
+            ("adam", 0.1): (0.60, 0.90),  # better on test images: not to be looked at
+            ("sgd", 0.01): (0.20, 0.21),
+            ("sgd", 0.1): (0.66, 0.65),
+        }
+    )
+    verdict = TUNED.judge(results)
+    assert verdict.word == "supported"
+    assert [found.setting for found in verdict.judgements] == [
+        {"data": "cells"},
+        {"data": "digits"},
+    ]
+    for found in verdict.judgements:
+        assert found.difference == pytest.approx(0.71 - 0.65)
+        assert found.seeds == 3
+    chosen = results.best("rate", "val_iou")
+    assert len(chosen) == 2 * 2 * 3
+    assert chosen.where(optimizer="adam").levels("rate") == (0.01,)
+    assert chosen.where(optimizer="sgd").levels("rate") == (0.1,)
+
+
+def test_a_level_that_failed_once_is_not_the_best():
+    results = tuned_rows(
+        {
+            ("adam", 0.01): (0.3, 0.3),
+            ("adam", 0.1): (np.nan, 0.9),
+            ("sgd", 0.01): (np.nan, 0.1),
+            ("sgd", 0.1): (np.nan, 0.1),
+        }
+    )
+    chosen = results.best("rate", "val_iou")
+    assert chosen.where(optimizer="adam").levels("rate") == (0.01,)
+    assert len(chosen.where(optimizer="sgd").levels("rate")) == 1
+    with pytest.raises(ValueError, match="'width' is no factor; there is optimizer"):
+        results.best("width", "val_iou")
+    with pytest.raises(ValueError, match="'accuracy' is no metric"):
+        results.best("rate", "accuracy")
+    assert len(Results(()).best("rate", "val_iou")) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"over": "optimizer"}, "tunes 'optimizer'; expected a factor that it does"),
+        ({"over": "width"}, r"tunes 'width'; .*: \['rate', 'data'\]"),
+        ({"chosen_by": "iou"}, r"chooses by 'iou'; .*: \['val_iou'\]"),
+        ({"chosen_by": "loss"}, "chooses by 'loss'"),
+        ({"metric": "loss"}, "is on 'loss'"),
+    ],
+)
+def test_a_tuned_rule_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(ExperimentError, match=message):
+        Experiment(
+            name="tuned",
+            question="?",
+            measure=lambda optimizer, rate, data, seed: {"iou": 0, "val_iou": 0},
+            factors={
+                "optimizer": ("adam", "sgd"),
+                "rate": (0.01, 0.1),
+                "data": ("cells", "digits"),
+            },
+            metrics={"iou": "", "val_iou": ""},
+            rules=[dataclasses.replace(TUNED, **changes)],
+        )

@@ -11,7 +11,12 @@ from importlib import import_module
 
 from seglab.evidence.experiment import Experiment, ExperimentError
 
-_NAMES = ("comparison", "comparison-rates", "real-images")
+_NAMES = (
+    *("comparison", "comparison-rates", "real-images"),
+    # The tuning questions, which vary one recipe:
+    *("optimizers", "losses", "outputs", "activations"),
+    *("batches", "initializers", "regularizers"),
+)
 
 
 def names() -> tuple[str, ...]:
