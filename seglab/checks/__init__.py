@@ -26,6 +26,7 @@ from seglab.checks import (
     code_cnn,
     code_comparison,
     code_fcn,
+    code_real_images,
     convolution,
     deep_learning,
     dense,
@@ -47,6 +48,7 @@ _PAGES = (
     *(masks, families, evaluation),
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
     *(code_cnn, code_fcn, code_autoencoder, code_comparison),
+    code_real_images,
 )
 
 EXERCISES: dict[str, Exercise] = {

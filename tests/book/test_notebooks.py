@@ -64,6 +64,7 @@ SECONDS_LONG = {  # three seeds of several networks take longer
     "4-code/cnn": 70,
     "4-code/fcn": 80,
     "4-code/comparison": 120,
+    "4-code/real-images": 120,
 }
 MACHINE = re.compile(
     r"/home/|/root/|/tmp/|/Users/|[A-Z]:\\\\?Users|ipykernel_\d|"
