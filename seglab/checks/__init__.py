@@ -10,7 +10,7 @@ under its label into that module's ``EXERCISES``.
 Examples
 --------
 >>> check("ex-evaluation-half", (2 / 3, 2 / 3, ..., ...))
-Not yet: value 3 of 4, ..., is not right.
+Not yet: value 3 of 4 is still to be filled in.
 >>> check("ex-evaluation-half", (2 / 3, 2 / 3, 1 / 2, 0.414))
 Right: all 4 values.
 """

@@ -135,6 +135,9 @@ class Exercise:
             message = f"Not yet: expected {len(wanted)} values, got {len(given)}."
             return Verdict(False, message)
         for i, (found, expected) in enumerate(zip(given, wanted, strict=True), start=1):
+            if found is Ellipsis:
+                which = f"value {i} of {len(wanted)}" if several else "the answer"
+                return Verdict(False, f"Not yet: {which} is still to be filled in.")
             if difference(found, expected, self.tolerance) is not None:
                 which = f"value {i} of {len(wanted)}, " if several else ""
                 hint = self._hint_for_value(given, i - 1)

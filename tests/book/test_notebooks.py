@@ -511,7 +511,10 @@ def good_page() -> Page:
     solved = code(
         'check("ex-a-b", 3)', 6, tags=["hide-cell", "solution"], jupyter=folded
     )
-    for cell, says in ((stub, "Not yet: ... is not right."), (solved, "Right.")):
+    for cell, says in (
+        (stub, "Not yet: the answer is still to be filled in."),
+        (solved, "Right."),
+    ):
         cell.outputs = [
             nbformat.v4.new_output(
                 "execute_result", data={"text/plain": says}, execution_count=5
