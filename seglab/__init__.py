@@ -17,20 +17,22 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    *("checks", "data", "device", "evidence", "geometry", "inference", "losses"),
-    *("metrics", "models", "plots", "report", "scratch", "training"),
+    *("checks", "data", "device", "diagnosis", "evidence", "geometry", "inference"),
+    *("losses", "metrics", "models", "plots", "report", "scratch", "training"),
 )
 
-__all__ = ["__version__", *_SUBMODULES]
+__all__ = ["__version__", "diagnose", *_SUBMODULES]
 
 
 def __getattr__(name: str) -> Any:
     """Load a submodule on first use (PEP 562)."""
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
+    if name == "diagnose":
+        return import_module(f"{__name__}.diagnosis").diagnose
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """List the submodules too, so that tab completion finds them."""
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *__all__})

@@ -158,6 +158,36 @@ def test_doctor_fails_when_the_backend_is_missing():
     assert "Traceback" not in result.stderr
 
 
+def test_doctor_looks_at_data(folder):
+    """Good data, an image that stands in two parts, and masks of black and white."""
+    assert "error" not in succeed("doctor", "--data", folder)
+    found = json.loads(succeed("doctor", "--data", "cells", "--size", 32, "--json"))
+    assert found["checked"][0] == "labels"
+
+
+def test_doctor_finds_an_image_that_stands_twice(folder, tmp_path):
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    rows = (copied / "index.csv").read_text().splitlines()
+    split_of = {row.split(",")[0]: row.split(",")[1] for row in rows[1:]}
+    train = next(name for name, split in split_of.items() if split == "train")
+    test = next(name for name, split in split_of.items() if split == "test")
+    (source,) = (copied / "images").glob(f"{train}.*")
+    (target,) = (copied / "images").glob(f"{test}.*")
+    shutil.copy(source, target)
+    text = fail("doctor", "--data", copied, code=1)
+    assert "error (overlap): 1 image is in more than one part" in text
+
+
+def test_doctor_passes_on_what_cannot_be_loaded(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for i in range(6):
+            pixels = np.full((16, 16), 255 * (i % 2), np.uint8)
+            pixels[:8] = 0
+            Image.fromarray(pixels).save(tmp_path / kind / f"{i}.png")
+    assert "hold 0 and 255 alone" in fail("doctor", "--data", tmp_path)
+
+
 # --- data
 
 

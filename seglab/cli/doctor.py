@@ -1,4 +1,4 @@
-"""``seglab doctor``: what is installed, what it computes on, where data are."""
+"""``seglab doctor``: what is installed, where data are, what is wrong with data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from seglab.cli import options
 from seglab.cli.errors import out
 
 
@@ -17,11 +18,24 @@ def doctor(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, for a program or a report.")
     ] = False,
+    data_of: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="FOLDER",
+            help="Look for mistakes in this folder, zip file or named set instead.",
+        ),
+    ] = None,
+    size: options.Size = None,
 ) -> None:
     """Show versions, the accelerator, and which data sets are on this machine.
 
-    Ends with exit code 1 when the deep-learning backend cannot be used.
+    Ends with exit code 1 when the deep-learning backend cannot be used; with --data,
+    when there is an error in the data.
     """
+    if data_of is not None:
+        _look_at(data_of, size, as_json)
+        return
     data = find_data()
     from seglab import device
 
@@ -31,6 +45,20 @@ def doctor(
     else:
         _print(facts, data)
     if facts["problem"]:
+        raise typer.Exit(1)
+
+
+def _look_at(name: str, size: str | None, as_json: bool) -> None:
+    """Diagnose data; what cannot be loaded says why by itself."""
+    from seglab import diagnosis
+    from seglab.data import load
+
+    found = diagnosis.diagnose(None, load(name, size=options.parse_size(size)))
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        out.print(found)
+    if found.worst == "error":
         raise typer.Exit(1)
 
 
