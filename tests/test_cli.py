@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -176,6 +177,39 @@ def test_doctor_finds_an_image_that_stands_twice(folder, tmp_path):
     shutil.copy(source, target)
     text = fail("doctor", "--data", copied, code=1)
     assert "error (overlap): 1 image is in more than one part" in text
+
+
+def test_train_says_which_sizes_fit(tmp_path):
+    """Images of 100 x 130: what to add, not only what is wrong."""
+    own = tmp_path / "own"
+    dataset = data.load("cells", count=12, size=(100, 130))
+    data.save(dataset, own)
+    text = fail("train", own, "--out", tmp_path / "run", *QUICK[:2])
+    assert "the images are 100 × 130, and a U-Net of depth 4" in text
+    assert "Add --size 96x128, or --depth 1." in text
+    data.save(data.load("cells", count=12, size=33), tmp_path / "odd")
+    text = fail("train", tmp_path / "odd", "--out", tmp_path / "run", *QUICK[:2])
+    assert "Add --size 32x32." in text
+
+
+def test_train_says_that_it_learned_nothing(folder, tmp_path):
+    """Eight images in one batch, one step at a rate of next to nothing."""
+    text = succeed(
+        *("train", folder, "--out", tmp_path / "run", "--depth", 1, "--width", 2),
+        *("--epochs", 1, "--learning-rate", 1e-9),
+    )
+    assert "1 step an epoch" in text
+    assert "--batch-size 2 or more epochs" in text
+    better = succeed(
+        *("train", folder, "--out", tmp_path / "better", "--depth", 1, "--width", 4),
+        *("--epochs", 15, "--batch-size", 2),
+    )
+    assert "an epoch. If" not in better
+    for output in (text, better):
+        scores = re.search(r"accuracy (\d\.\d+); .* would reach (\d\.\d+)", output)
+        reached, constant = map(float, scores.groups())
+        assert ("worse than one class everywhere" in output) == (reached < constant)
+    assert float(scores[1]) > 0.8
 
 
 def test_doctor_passes_on_what_cannot_be_loaded(tmp_path):
@@ -505,7 +539,7 @@ def test_predict_tells_files_of_one_name_apart(run, image, tmp_path):
 
 
 MISTAKES = {
-    "a name with a typing error": ("data show cels", "did you mean 'cells'"),
+    "a name with a typing error": ("data show cels", "Did you mean 'cells'"),
     "a folder that is not there": ("data show ./nowhere", "no folder or zip"),
     "an option that the set lacks": ("data show coins --difficulty 1", "no option"),
     "difficulty out of range": ("data show cells --difficulty 2", "between 0 and 1"),
@@ -534,7 +568,7 @@ MISTAKES = {
     "an unknown augmentation": ("train cells --out OUT --augment x", "symmetry"),
     "a size that does not fit": (
         "train cells --count 9 --size 50 --out OUT",
-        "nearest are 48 and 64",
+        "Add --size 48x48, or --depth 1",
     ),
     "a width of 0": ("train cells --count 9 --width 0 --out OUT", "width is 0"),
     "a run that is not there": ("evaluate nowhere", "there is no run at nowhere"),

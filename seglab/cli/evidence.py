@@ -62,7 +62,8 @@ def show_status(name: Name, folder: Folder = None) -> None:
         out.print(Text(f"  {factor}: {', '.join(map(str, levels))}"))
     out.print(Text(f"  seeds: {', '.join(map(str, experiment.seeds))}"))
     left = now.total - now.done
-    time = f", about {duration(now.seconds)} in one process" if now.done else ""
+    known = now.done and left
+    time = f", about {duration(now.seconds)} in one process" if known else ""
     out.print(
         f"{now.done} of {now.total} cells are measured; {left} are missing{time}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from enum import StrEnum
 from pathlib import Path
@@ -43,6 +44,9 @@ class Sampling(StrEnum):
     uniform = "uniform"
     balanced = "balanced"
 
+
+FEW_STEPS = 4
+"""Steps an epoch, below which a smaller batch is worth a hint."""
 
 CHECKPOINT = "checkpoint"
 """Folder in a run that holds the state of an unfinished training."""
@@ -134,6 +138,15 @@ def train(
         raise CommandError(f"--warm-up is {warm_up}; it must be from 0 to below 1.")
     dataset = recipe.load()
     out.print(Text(repr(dataset)))
+    _check_sides(dataset.image_shape[:2], depth)
+    steps = math.ceil(len(dataset.train) / batch_size)  # an epoch
+    if steps < FEW_STEPS and batch_size > 2:
+        smaller = max(2, len(dataset.train) // FEW_STEPS)
+        out.print(
+            f"{len(dataset.train)} training images in batches of {batch_size}: "
+            f"{steps} step{'s' * (steps > 1)} an epoch. If it learns too little, try "
+            f"--batch-size {smaller} or more epochs."
+        )
 
     from seglab.cli import run as runs
 
@@ -144,9 +157,6 @@ def train(
 
     device.set_seed(seed)
     model_arguments: dict[str, Any] = {"width": width, "depth": depth}
-    # Once with the size of these images, for the error if they do not fit; then for
-    # any size, for prediction.
-    unet(dataset.image_shape, dataset.num_classes, **model_arguments)
     device.set_seed(seed)
     channels = dataset.image_shape[-1]
     model = unet((None, None, channels), dataset.num_classes, **model_arguments)
@@ -212,7 +222,28 @@ def train(
         shutil.rmtree(to / CHECKPOINT, ignore_errors=True)
     out.print()
     out.print(report)
+    if report.pixel_accuracy < report.pixels.max() / max(1, report.pixels.sum()):
+        out.print(
+            "That is worse than one class everywhere: it has not learned yet. Try more "
+            "--epochs, a smaller --batch-size, or another --learning-rate."
+        )
     out.print(Text(f"Wrote {to}. Next: seglab evaluate {to}"))
+
+
+def _check_sides(sides: tuple[int, int], depth: int) -> None:
+    """Refuse images whose sides cannot be halved as often as the U-Net does."""
+    step = 2**depth
+    if all(side % step == 0 for side in sides):
+        return
+    fitting = "x".join(str(max(step, side // step * step)) for side in sides)
+    # How often both sides can be halved: the zeros at their end, written in twos.
+    possible = min(side & -side for side in sides).bit_length() - 1
+    shallower = f", or --depth {possible}" if possible else ""
+    raise CommandError(
+        f"the images are {sides[0]} × {sides[1]}, and a U-Net of depth {depth} halves "
+        f"them {depth} times: both sides must be multiples of {step}. Add --size "
+        f"{fitting}{shallower}."
+    )
 
 
 def _check_folder(to: Path, force: bool, resume: bool) -> None:

@@ -716,10 +716,12 @@ def _check_sizes(sizes: dict[str, Size], size: Size | None) -> None:
     if size is not None or len(counts) == 1:
         return
     listed = _some([f"{n} of {h} × {w}" for (h, w), n in counts.most_common()], 4)
-    height, width = counts.most_common(1)[0][0]
+    # A U-Net wants sides that can be halved, by default four times.
+    height, width = (max(16, n // 16 * 16) for n in counts.most_common(1)[0][0])
     raise DataError(
         f"the images have several sizes (height × width): {listed}. Pass size= to make "
-        f"them one, for example size=({height}, {width}); the aspect ratio is not kept."
+        f"them one, for example size=({height}, {width}), on the command line --size "
+        f"{height}x{width}; the aspect ratio is not kept."
     )
 
 
@@ -729,7 +731,10 @@ def _check_labels(
     """Hold labels against the classes, or number the classes by the labels."""
     union = sorted(set(np.concatenate(list(labels.values())).tolist()))
     if card.classes is None:
-        return _infer_classes(union, card.ignore_index, said)
+        found = _infer_classes(union, card.ignore_index, said)
+        if found[1] == DEFAULT_IGNORE and card.ignore_index is None:
+            _warn_of_white(labels, said)
+        return found
     known = {*range(len(card.classes)), card.ignore_index}
     for name, values in labels.items():
         unknown = [value for value in values.tolist() if value not in known]
@@ -751,6 +756,18 @@ def _check_labels(
             + f". {hint}"
         )
     return card.classes, card.ignore_index
+
+
+def _warn_of_white(labels: dict[str, NDArray[np.int64]], said: list[str]) -> None:
+    """Say which masks are black and white, among others that are not."""
+    both = [0, DEFAULT_IGNORE]
+    white = [name for name, values in labels.items() if values.tolist() == both]
+    if white:
+        said.append(
+            f"{len(white)} of {len(labels)} masks, such as {white[0]}, hold 0 and "
+            f"{DEFAULT_IGNORE} alone: if {DEFAULT_IGNORE} is an object there, it is "
+            "ignored; convert it."
+        )
 
 
 def _infer_classes(

@@ -176,9 +176,9 @@ def card(name: str) -> Card:
         if known.name == name:
             return known
     near = get_close_matches(str(name).lower(), names(), 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f" Did you mean {near[0]!r}?" if near else ""
     raise DataError(
-        f"there is no data set called {name!r}; {hint}The names are "
+        f"there is no data set called {name!r}, and no folder.{hint} The names are "
         f"{', '.join(names())}. Your own folder or zip is given by its path, such as "
         f"'./{name}' or '{name}.zip'."
     )

@@ -30,11 +30,13 @@ def notebook(source: str, printed: str, **metadata: Any) -> Any:
 GREEN = {
     "good": notebook("print(6 * 7)", "42"),
     "dataless": notebook("1 / 0", "", needs_data=["nuclei"]),
+    "poorer": notebook("print('no nuclei here')", "664 images", uses_data=["nuclei"]),
 }
 RED = {
     "changed": notebook("print(6 * 7)", "41"),
     "raising": notebook("1 / 0", ""),
     "false": notebook("assert 6 * 7 == 41", ""),
+    "using": notebook("1 / 0", "", uses_data=["nuclei"]),
 }
 
 
@@ -65,7 +67,7 @@ def run(folder: Path, notebooks: dict[str, Any]) -> tuple[int, str]:
 def test_gate_lets_good_notebooks_through(tmp_path: Path) -> None:
     status, says = run(tmp_path, GREEN)
     assert status == 0, says
-    assert "1 passed, 1 skipped" in says
+    assert "2 passed, 1 skipped" in says
     assert "dataless.ipynb needs nuclei, which is not in SEGLAB_DATA" in says
 
 
@@ -73,7 +75,7 @@ def test_gate_lets_good_notebooks_through(tmp_path: Path) -> None:
 def test_gate_stops_bad_notebooks(tmp_path: Path) -> None:
     status, says = run(tmp_path, RED)
     assert status == 1, says
-    assert "3 failed" in says
+    assert "4 failed" in says
     for name in RED:
         assert re.search(rf"FAILED \S*{name}\.ipynb::", says), says
     assert "ZeroDivisionError" in says

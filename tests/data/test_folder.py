@@ -247,11 +247,19 @@ def test_size_resizes_images_and_masks(tmp_path):
         )
 
 
+def test_a_white_mask_among_class_numbers_is_pointed_at(tmp_path):
+    """One of ten was exported as 0 and 255: its objects would be ignored in silence."""
+    images, masks = arrays(labels=2)
+    masks[2] = np.where(masks[2] > 0, 255, 0)
+    data = read_folder(write(tmp_path / "mine", images, masks))
+    assert "1 of 10 masks, such as c, hold 0 and 255 alone" in data.notes
+
+
 def test_images_of_several_sizes_need_a_size(good):
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(good / "images/a.png")
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(good / "masks/a.png")
     said = refused(good, r"9 of 12 × 9, 1 of 20 × 30")
-    assert "size=(12, 9)" in said
+    assert "size=(16, 16), on the command line --size 16x16" in said
     assert read_folder(good, size=8).image_shape == (8, 8, 1)
 
 

@@ -90,7 +90,7 @@ def test_options_reach_the_simulator():
 )
 def test_an_unknown_name_suggests_the_nearest(name, near):
     for function in (load, find, card):
-        with pytest.raises(DataError, match=f"did you mean '{near}'"):
+        with pytest.raises(DataError, match=f"Did you mean '{near}'"):
             function(name)
 
 
