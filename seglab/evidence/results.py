@@ -255,7 +255,13 @@ def append(
         writer = csv.DictWriter(lines, columns_of(experiment), lineterminator="\n")
         if not whole:
             writer.writeheader()
-        writer.writerow({name: _spell(value) for name, value in record.items()})
+        writer.writerow(
+            {
+                # Levels as `read` looks them up: 1.0 is no 1 there.
+                name: spell(value) if name in experiment.factors else _spell(value)
+                for name, value in record.items()
+            }
+        )
         file.write(lines.getvalue())
         file.flush()
         os.fsync(file.fileno())

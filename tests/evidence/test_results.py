@@ -49,6 +49,17 @@ def test_what_was_measured_comes_back_in_the_order_of_the_grid(tmp_path):
         results.values("dice")
 
 
+@pytest.mark.parametrize("level", [1.0, 1e-05, 1 / 3, 1234567.0, 1, True, "1", None])
+def test_a_level_comes_back_as_it_was(tmp_path, level):
+    """Also a float that is a whole number, and one of more digits than a metric has."""
+    experiment = declare(
+        measure=lambda rate, seed: {"iou": 0.5, "class_iou": (0, 1)},
+        factors={"rate": (level, 7)},
+    )
+    run(experiment, tmp_path, progress=False)
+    assert [row.cell for row in read(experiment, tmp_path)] == list(experiment.cells())
+
+
 def test_each_row_says_where_it_comes_from(tmp_path):
     experiment = declare()
     run(experiment, tmp_path, progress=False)
