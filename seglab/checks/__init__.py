@@ -32,6 +32,7 @@ from seglab.checks import (
     dense,
     evaluation,
     families,
+    faq_learning_rate,
     fcn,
     masks,
     pooling,
@@ -49,6 +50,7 @@ _PAGES = (
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
     *(code_cnn, code_fcn, code_autoencoder, code_comparison),
     code_real_images,
+    faq_learning_rate,
 )
 
 EXERCISES: dict[str, Exercise] = {
