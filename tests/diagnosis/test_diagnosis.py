@@ -13,6 +13,8 @@ from seglab import data, device, losses, models
 from seglab.diagnosis import Diagnosis, Finding, diagnose
 from seglab.diagnosis.data_checks import _thumbs
 
+pytestmark = pytest.mark.backends
+
 
 def arrays(count=6, side=24, classes=2, seed=0):
     """Draw images of bright squares in noise, and their masks."""

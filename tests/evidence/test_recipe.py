@@ -1,5 +1,6 @@
 """The training that the tuning questions vary, and what it measures."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -128,7 +129,7 @@ def test_losses_of_each_class_are_what_they_are_by_hand(name):
         "linear": (z - truth) ** 2,
         "sigmoid": -truth * np.log(p) - (1 - truth) * np.log(1 - p),
     }[name]
-    loss = recipe.of_each_class(name, 4, masks, z)
+    loss = recipe.of_each_class(name, 4, masks, keras.ops.convert_to_tensor(z))
     # float32 logarithms against float64
     np.testing.assert_allclose(float(loss), by_hand.sum(axis=-1).mean(), rtol=1e-5)
 
@@ -158,8 +159,6 @@ def test_the_network_is_the_package_s():
 
 def bias_of_normalized(model):
     """Count the biases of 3 x 3 convolutions: batch normalization has its own."""
-    import keras
-
     return sum(
         layer.filters
         for layer in model.layers
@@ -169,8 +168,6 @@ def bias_of_normalized(model):
 
 
 def test_knobs_do_what_they_say():
-    import keras
-
     plain = recipe.unet((24, 24, 1), 4, norm=False)
     assert not any(isinstance(x, keras.layers.BatchNormalization) for x in plain.layers)
     assert not plain.losses
