@@ -93,8 +93,9 @@ def diagnose(
         findings += check(data)
         checked.append(name)
     if model is not None:
+        logits = model_checks.predict(model, data)
         for name, look in model_checks.CHECKS.items():
-            findings += look(model, data)
+            findings += look(model, data, logits)
             checked.append(name)
     return Diagnosis.of(findings, checked)
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from seglab.diagnosis.data_checks import Data, Part
 from seglab.diagnosis.findings import Finding
 
+Logits = NDArray[np.float32]
+"""What the network gives on the sample, (SAMPLE, H, W, C) if it segments."""
+
 SAMPLE = 32
 """Images that a network is looked at on."""
 
@@ -31,9 +34,8 @@ SLOW = 1e-3
 """Share of the loss that `STEPS` steps on one batch should take away."""
 
 
-def check_output(model: Any, data: Data) -> Iterator[Finding]:
+def check_output(model: Any, data: Data, logits: Logits) -> Iterator[Finding]:
     """Look at the shape of the output, and whether it is probabilities."""
-    logits = _predict(model, sample(data).images)
     if logits.ndim != 4:
         yield Finding(
             *("error", "output"),
@@ -63,7 +65,7 @@ def check_output(model: Any, data: Data) -> Iterator[Finding]:
         )
 
 
-def check_numbers(model: Any, data: Data) -> Iterator[Finding]:
+def check_numbers(model: Any, data: Data, logits: Logits) -> Iterator[Finding]:
     """Look for NaN and infinity in the weights and in what comes out."""
     bad = [
         variable.path
@@ -78,7 +80,7 @@ def check_numbers(model: Any, data: Data) -> Iterator[Finding]:
             "Build the network anew and train at a tenth of the learning rate. If it "
             "comes back: look for log(0) or 0/0 in the loss, and NaN in the images.",
         )
-    elif not np.isfinite(_predict(model, sample(data).images)).all():
+    elif not np.isfinite(logits).all():
         yield Finding(
             *("error", "numbers"),
             "the weights are finite, and the outputs are not.",
@@ -87,15 +89,13 @@ def check_numbers(model: Any, data: Data) -> Iterator[Finding]:
         )
 
 
-def check_predictions(model: Any, data: Data) -> Iterator[Finding]:
+def check_predictions(model: Any, data: Data, logits: Logits) -> Iterator[Finding]:
     """See whether the network answers with one class everywhere."""
-    part = sample(data)
-    logits = _predict(model, part.images)
     if logits.ndim != 4 or not np.isfinite(logits).all():
         return
     labels = logits.argmax(axis=-1)
     said = np.unique(labels)
-    true = [k for k in np.unique(part.masks) if k != data.ignore_index]
+    true = [k for k in np.unique(sample(data).masks) if k != data.ignore_index]
     if len(said) == 1 and len(true) > 1:
         steps = _steps(model)
         trained = "" if steps is None else f" after {steps} steps"
@@ -109,7 +109,7 @@ def check_predictions(model: Any, data: Data) -> Iterator[Finding]:
         )
 
 
-def check_dead(model: Any, data: Data) -> Iterator[Finding]:
+def check_dead(model: Any, data: Data, logits: Logits) -> Iterator[Finding]:
     """Look for channels behind a ReLU that are 0 on every image."""
     import keras
 
@@ -139,7 +139,7 @@ def check_dead(model: Any, data: Data) -> Iterator[Finding]:
             )
 
 
-def check_batch_norm(model: Any, data: Data) -> Iterator[Finding]:
+def check_batch_norm(model: Any, data: Data, logits: Logits) -> Iterator[Finding]:
     """Compare the memory of batch normalization with the steps that were taken."""
     import keras
 
@@ -163,17 +163,16 @@ def check_batch_norm(model: Any, data: Data) -> Iterator[Finding]:
         )
 
 
-def check_rate(model: Any, data: Data) -> Iterator[Finding]:
+def check_rate(model: Any, data: Data, logits: Logits) -> Iterator[Finding]:
     """Take a few steps on one batch, and see where the loss goes; then undo them."""
     if not getattr(model, "compiled", False) or model.optimizer is None:
         return
     part = sample(data, "train")
     images = np.asarray(part.images, np.float32)[:8]
     masks = np.asarray(part.masks)[:8]
-    variables = [*model.variables, *model.optimizer.variables]
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-        variables = [*model.variables, *model.optimizer.variables]
+    variables = [*model.variables, *model.optimizer.variables]
     before = [_array(variable).copy() for variable in variables]
     losses = []
     try:
@@ -211,8 +210,9 @@ def sample(data: Data, prefer: str = "val") -> Part:
     return Part(np.asarray(part.images)[chosen], np.asarray(part.masks)[chosen])
 
 
-def _predict(model: Any, images: NDArray[Any]) -> NDArray[np.float32]:
-    return _array(model(np.asarray(images, np.float32), training=False))
+def predict(model: Any, data: Data) -> Logits:
+    """Give the network's outputs on the sample, as if it were in use."""
+    return _array(model(np.asarray(sample(data).images, np.float32), training=False))
 
 
 def _array(value: Any) -> NDArray[Any]:

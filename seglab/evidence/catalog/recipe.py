@@ -4,8 +4,8 @@ A question turns one knob or two; all others stay as they are here, where they w
 fixed before the first run. Two tasks stand for an easy and a hard one. *cells*: which
 pixels are cell? *digits*: which are a 0, a 1 or a 2, and which are none? The images are
 small, and so is the network, so that thousands of trainings take an afternoon on two
-processor cores. What is found here is then looked for in larger images of other kinds:
-see `carry_over`.
+processor cores. Whether what is found here holds for larger images of other kinds is
+another question.
 
 A network is compiled once in a process, and then only its weights, its optimizer and
 its rate begin anew (`seglab.training.restart`): the compiling would take as long as the
