@@ -10,7 +10,7 @@ from seglab.evidence.catalog import recipe
 from seglab.evidence.runner import measure_cell
 
 QUESTIONS = (
-    *("optimizers", "losses", "outputs", "activations"),
+    *("optimizers", "losses", "activations"),
     *("batches", "initializers", "regularizers"),
 )
 

@@ -14,7 +14,7 @@ from seglab.evidence.experiment import Experiment, ExperimentError
 _NAMES = (
     *("comparison", "comparison-rates", "real-images"),
     # The tuning questions, which vary one recipe:
-    *("optimizers", "losses", "outputs", "activations"),
+    *("optimizers", "losses", "activations"),
     *("batches", "initializers", "regularizers"),
 )
 

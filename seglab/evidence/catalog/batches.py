@@ -2,7 +2,8 @@
 
 So a batch that is twice as large takes half as many steps. There are more training
 images than elsewhere and fewer epochs, that a batch of 256 is possible at all: it takes
-two steps an epoch.
+two steps an epoch. Each optimizer has the rates that are usual for it, a hundredfold
+apart from end to end.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from seglab.evidence.experiment import Experiment, Value
 
 COUNT, EPOCHS_EACH = 512, 6
 NAMES = {"adam": "Adam", "momentum": "gradient descent with momentum"}
+RATES = {
+    "momentum": (0.003, 0.01, 0.03, 0.1, 0.3),
+    "adam": (0.001, 0.003, 0.01, 0.03, 0.1),
+}
 
 
 def measure(
@@ -29,6 +34,11 @@ def measure(
     return scores(found)
 
 
+def skip(data: str, optimizer: str, batch: int, rate: float) -> bool:
+    """Give each optimizer its rates."""
+    return rate not in RATES[optimizer]
+
+
 EXPERIMENT = Experiment(
     name="batches",
     question="How large a batch?",
@@ -40,6 +50,7 @@ EXPERIMENT = Experiment(
         "rate": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
     },
     metrics=METRICS,
+    skip=skip,
     rules=(
         better_at_best(
             *("batch", 128, 32),
@@ -61,7 +72,7 @@ EXPERIMENT = Experiment(
                 by=0.02,
                 settles="Q11d",
                 optimizer=optimizer,
-                rate=0.003,
+                rate=min(RATES[optimizer]),
             )
             for optimizer, name in NAMES.items()
         ),
@@ -72,7 +83,7 @@ EXPERIMENT = Experiment(
                 by=0.02,
                 settles="Q11d",
                 optimizer=optimizer,
-                rate=0.3 if optimizer == "momentum" else 0.1,
+                rate=max(RATES[optimizer]),
             )
             for optimizer, name in NAMES.items()
         ),

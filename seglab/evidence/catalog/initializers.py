@@ -42,13 +42,17 @@ def skip(
 ) -> bool:
     """Give each optimizer its rates, and normalize Adam's deep network alone.
 
-    From weights that are all 0 the hidden layers never move: one rate shows it.
+    From weights that are all 0 the hidden layers never move, and large ones are there
+    as a warning: one rate shows it. What normalization changes is asked of He's and of
+    small weights.
     """
-    if rate not in RATES[optimizer] or (initializer == "zeros" and norm):
+    if rate not in RATES[optimizer]:
         return True
-    if initializer == "zeros" and rate != RATES[optimizer][1]:
+    if initializer in ("zeros", "large") and rate != RATES[optimizer][1]:
         return True
-    return norm and (depth == SHALLOW or optimizer == "sgd")
+    return norm and (
+        depth == SHALLOW or optimizer == "sgd" or initializer not in ("he", "small")
+    )
 
 
 EXPERIMENT = Experiment(
