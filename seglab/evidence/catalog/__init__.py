@@ -15,7 +15,7 @@ _NAMES = (
     *("comparison", "comparison-rates", "real-images"),
     # The tuning questions, which vary one recipe:
     *("optimizers", "losses", "activations"),
-    *("batches", "initializers", "regularizers"),
+    *("batches", "initializers", "regularizers", "regression"),
 )
 
 

@@ -43,12 +43,14 @@ def skip(
     """Give each optimizer its rates, and normalize Adam's deep network alone.
 
     From weights that are all 0 the hidden layers never move, and large ones are there
-    as a warning: one rate shows it. What normalization changes is asked of He's and of
-    small weights.
+    as a warning: one rate shows it. What gradient descent and normalization change is
+    asked of He's and of small weights.
     """
     if rate not in RATES[optimizer]:
         return True
     if initializer in ("zeros", "large") and rate != RATES[optimizer][1]:
+        return True
+    if initializer not in ("he", "small") and optimizer == "sgd":
         return True
     return norm and (
         depth == SHALLOW or optimizer == "sgd" or initializer not in ("he", "small")

@@ -4,8 +4,8 @@ Those of regions (Dice, Tversky, Lovasz) and those of pixels (cross-entropy, foc
 squared errors) are measured by what is wanted, the IoU, not by their own values, which
 do not compare. A loss and a last layer belong together: cross-entropy is that of a
 softmax; sigmoid asks for each class whether it is this one; mse is the squared error of
-the softmax, and linear and relu that of the plain output and of its positive part,
-whose answers should be 1 for the right class and else 0.
+the softmax, and relu that of the output's positive part, which should be 1 for the
+right class and else 0.
 
 The rates are those among which Adam's best one was, with cross-entropy, in
 `seglab.evidence.catalog.optimizers`. The narrow and the wide network are for the two
@@ -28,7 +28,7 @@ FOR_RARE = {
     "lovasz": "Lovasz raises",
     "ce+dice": "Adding Dice raises",
 }
-LAST_LAYERS = ("sigmoid", "linear", "relu")
+LAST_LAYERS = ("sigmoid", "relu")
 
 
 def measure(

@@ -31,7 +31,9 @@ def better(
     )
 
 
-def better_at_best(*arms: Any, **options: Any) -> TunedComparison:
+def better_at_best(
+    *arms: Any, chosen_by: str = "val_iou", **options: Any
+) -> TunedComparison:
     """Declare the same of two levels that each have the rate that suits them best."""
     rule = better(*arms, **options)
-    return TunedComparison(**vars(rule), over="rate", chosen_by="val_iou")
+    return TunedComparison(**vars(rule), over="rate", chosen_by=chosen_by)
