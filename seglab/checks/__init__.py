@@ -33,6 +33,7 @@ from seglab.checks import (
     evaluation,
     families,
     faq_learning_rate,
+    faq_overfitting,
     fcn,
     masks,
     pooling,
@@ -51,6 +52,7 @@ _PAGES = (
     *(code_cnn, code_fcn, code_autoencoder, code_comparison),
     code_real_images,
     faq_learning_rate,
+    faq_overfitting,
 )
 
 EXERCISES: dict[str, Exercise] = {

@@ -11,9 +11,8 @@ from seglab.evidence.runner import measure_cell
 
 QUESTIONS = (
     *("optimizers", "losses", "activations"),
-    *("batches", "initializers", "regularizers"),
+    *("batches", "initializers", "regularizers", "knobs"),
 )
-
 
 QUICK = {"count": 32, "epochs": 2, "width": 2, "depth": 1}
 

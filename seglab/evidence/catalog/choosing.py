@@ -1,0 +1,135 @@
+"""Families of models where images are few, where they are coarse, and where neither.
+
+Each network has the comparison's width, rate and training, with a budget of processor
+seconds: of few images it sees each more often, as one would let it. *usual* is the
+comparison's data; *few* has the first `FEW` of its training images; *coarse* has every
+image at half its height and width. Cells are the easy task, digits the hard one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from seglab.evidence.catalog import comparison
+from seglab.evidence.experiment import Experiment, Value
+from seglab.evidence.verdicts import Comparison
+
+FEW = 12
+USUAL, COARSE = "usual", "coarse"
+OTHERS = {"fcn8": "an FCN-8s", "autoencoder": "an autoencoder's encoder"}
+
+
+def measure(model: str, data: str, images: str, *, seed: int) -> dict[str, Value]:
+    """Train one model on such images, and measure it on the test images."""
+    from seglab import data as data_sets
+
+    dataset = data_sets.load(data, seed=0, **comparison.SETS[data])
+    if images == "few":
+        dataset = replace(dataset, train=dataset.train[:FEW])
+    if images == COARSE:
+        dataset = replace(
+            dataset, **{name: halve(split) for name, split in dataset.splits().items()}
+        )
+    network, clock = comparison.train(
+        *(model, dataset, "seconds", comparison.RATES[f"{model} {data}"], seed)
+    )
+    labels, _ = comparison.predict(network, dataset.test.images)
+    found = comparison.scores(dataset.test.masks, labels, dataset.num_classes)
+    return {
+        **{name: found[name] for name in ("mean_iou", "class_iou", "object_iou")},
+        "steps": clock.steps,
+    }
+
+
+def halve(split: Any) -> Any:
+    """Average the image over 2 x 2 pixels; of the mask keep one label of the four."""
+    images = split.images  # (N, H, W, C)
+    count, height, width, channels = images.shape
+    blocks = images.reshape(count, height // 2, 2, width // 2, 2, channels)
+    return replace(
+        split, images=blocks.mean(axis=(2, 4)), masks=split.masks[:, ::2, ::2]
+    )
+
+
+def better(more: str, less: str, claim: str, settles: str, **within: str) -> Comparison:
+    """Declare that one model is better than another on such images."""
+    return Comparison(
+        claim=claim,
+        metric="mean_iou",
+        more={"model": more},
+        less={"model": less},
+        effect=0.02,
+        within={name: (level,) for name, level in within.items()},
+        statement=settles,
+    )
+
+
+EXPERIMENT = Experiment(
+    name="choosing",
+    question="Which model for few images, coarse images, an easy or a hard task?",
+    measure=measure,
+    factors={
+        "model": ("patch_cnn", "fcn8", "autoencoder", "unet"),
+        "data": ("cells", "digits"),
+        "images": (USUAL, "few", COARSE),
+    },
+    metrics={
+        "mean_iou": "mean over the classes of the data set's IoU, test images",
+        "class_iou": "IoU of each class",
+        "object_iou": "IoU of all that is not background, whatever its class",
+        "steps": "training steps",
+    },
+    rules=tuple(
+        rule
+        for other, name in OTHERS.items()
+        for rule in (
+            better(
+                *("patch_cnn", other),
+                f"Where images are few, a patch CNN is better than {name}.",
+                "Q4a",
+                images="few",
+            ),
+            better(
+                *("patch_cnn", other),
+                f"Where images are coarse, a patch CNN is better than {name}.",
+                "Q4b",
+                images=COARSE,
+            ),
+            better(
+                *("patch_cnn", other),
+                f"On the easy task, a patch CNN is better than {name}.",
+                "Q4c",
+                images=USUAL,
+                data="cells",
+            ),
+            better(
+                *(other, "patch_cnn"),
+                f"On the hard task, {name} is better than a patch CNN.",
+                "Q4c",
+                images=USUAL,
+                data="digits",
+            ),
+            # On the usual images, which are neither few nor coarse:
+            *(
+                better(
+                    *(other, "patch_cnn"),
+                    f"Where images are not {words}, {name} is better than a patch CNN.",
+                    statement,
+                    images=USUAL,
+                )
+                for words, statement in (("few", "Q4a"), ("coarse", "Q4b"))
+            ),
+        )
+    )
+    + tuple(
+        better(
+            *("unet", "patch_cnn"),
+            f"A U-Net is better than a patch CNN on {images} images.",
+            "",
+            images=images,
+        )
+        for images in (USUAL, "few", COARSE)
+    ),
+    tolerance={"mean_iou": 0.1},
+)
