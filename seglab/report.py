@@ -365,7 +365,9 @@ class Report:
     def __str__(self) -> str:
         text = io.StringIO()
         # A fixed width: the same report prints the same text everywhere.
-        Console(file=text, width=100, color_system=None).print(self)
+        Console(file=text, width=100, color_system=None, force_jupyter=False).print(
+            self
+        )
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def __repr__(self) -> str:

@@ -202,3 +202,10 @@ def test_no_images_and_no_pixels_are_reported_not_raised():
 def test_matrices_that_do_not_fit_the_classes_are_refused(shape):
     with pytest.raises(ValueError, match=r"it must be \(N, 3, 3\)"):
         Report(CLASSES, np.zeros(shape, int))
+
+
+def test_a_report_is_text_in_a_notebook_too(report, monkeypatch):
+    """Rich would display it there in place of giving it back."""
+    outside = str(report)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(report) == outside != ""

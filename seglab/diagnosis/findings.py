@@ -118,7 +118,9 @@ class Diagnosis:
 
     def __str__(self) -> str:
         text = io.StringIO()
-        Console(file=text, width=100, color_system=None).print(self)
+        Console(file=text, width=100, color_system=None, force_jupyter=False).print(
+            self
+        )
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def _repr_html_(self) -> str:

@@ -51,6 +51,14 @@ def test_nothing_is_found_in_good_data():
         assert str(diagnosis).startswith("Nothing found by 5 checks: labels, ")
 
 
+def test_a_diagnosis_is_text_in_a_notebook_too(monkeypatch):
+    """Rich would display it there in place of giving it back."""
+    diagnosis = seglab.diagnose(None, parts())
+    outside = str(diagnosis)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(diagnosis) == outside != ""
+
+
 @pytest.mark.parametrize("name", ["cells", "digits", "coins"])
 def test_the_book_s_data_hold_no_error(name):
     dataset = data.load(name, count=60, size=32)

@@ -48,7 +48,10 @@ def halve(split: Any) -> Any:
     count, height, width, channels = images.shape
     blocks = images.reshape(count, height // 2, 2, width // 2, 2, channels)
     return replace(
-        split, images=blocks.mean(axis=(2, 4)), masks=split.masks[:, ::2, ::2]
+        split,
+        images=blocks.mean(axis=(2, 4)),
+        masks=split.masks[:, ::2, ::2],
+        instances=None,
     )
 
 
