@@ -30,12 +30,13 @@ BOOK = Path(__file__).resolve().parents[1]
 TABLE = BOOK / "appendix" / "claims.csv"
 PAGE = BOOK / "appendix" / "claims.md"
 OPEN = "not yet settled"
-VERDICTS = ("right", "half right", "wrong", "depends", OPEN)
+UNTOLD = "cannot be told"
+VERDICTS = ("right", "half right", "wrong", "depends", UNTOLD, OPEN)
 OF_RULES = {
     "supported": "right",
     "refuted": "wrong",
     "depends": "depends",
-    "undecided": OPEN,
+    "undecided": UNTOLD,
 }
 
 HEAD = """\
@@ -49,8 +50,9 @@ by an assertion that runs with the notebook, by a test, by an experiment, or by 
 source.
 
 *Half right* means that a part holds, which the sentence says. *Depends* means that an
-experiment found it true in some settings and false in others. *Not yet settled* means
-that the page is not written, or that our experiments could not tell.
+experiment found it true in some settings and false in others. *Cannot be told* means
+that there is an experiment, and that its seeds scatter too much for the difference that
+was to be shown. *Not yet settled* means that the page is not written.
 
 {counts}
 """
