@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seglab import data, device
-from seglab.evidence import ExperimentError, catalog, read, verdicts
+from seglab.evidence import ExperimentError, Results, Row, catalog, read, verdicts
 from seglab.evidence.catalog import comparison, real_images
 from seglab.evidence.runner import measure_cell
 
@@ -22,6 +22,18 @@ def test_it_is_declared_under_its_name(name):
     results = read(experiment)  # the book's rows, where there are some
     assert results.stale == 0
     assert len(verdicts(experiment, results)) == len(experiment.rules)
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_every_rule_can_be_judged_once_all_is_measured(name):
+    """No setting has one arm alone, which would stay undecided for ever."""
+    experiment = catalog.get(name)
+    zeros = {metric: np.zeros(()) for metric in experiment.metrics}
+    rows = tuple(Row(cell, zeros, {}) for cell in experiment.cells())
+    for verdict in verdicts(experiment, Results(rows)):
+        assert verdict.judgements, verdict.rule.claim
+        for judged in verdict.judgements:
+            assert judged.seeds >= 3, (verdict.rule.claim, judged.setting)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

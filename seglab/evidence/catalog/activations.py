@@ -86,10 +86,12 @@ EXPERIMENT = Experiment(
         better_at_best(
             *("activation", "relu", "tanh"),
             "ReLU is better than tanh.",
+            norm=False,
         ),
         better_at_best(
             *("activation", "leaky_relu", "relu"),
             "A leaky ReLU is better than ReLU.",
+            norm=False,
         ),
     ),
     tolerance=TOLERANCE,

@@ -78,6 +78,7 @@ EXPERIMENT = Experiment(
                 f"{name} weights are better than small ones.",
                 settles="Q13a",
                 norm=False,
+                optimizer="adam",  # that has both
             )
             for initializer, name in NAMES.items()
         ),
