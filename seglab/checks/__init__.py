@@ -32,8 +32,6 @@ from seglab.checks import (
     dense,
     evaluation,
     families,
-    faq_activations,
-    faq_initialization,
     faq_learning_rate,
     faq_losses,
     faq_optimizers,
@@ -57,14 +55,8 @@ _PAGES = (
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
     *(code_cnn, code_fcn, code_autoencoder, code_comparison),
     code_real_images,
-    faq_activations,
-    faq_learning_rate,
-    faq_optimizers,
-    faq_overfitting,
-    faq_troubleshooting,
-    faq_regularization,
-    faq_initialization,
-    faq_losses,
+    *(faq_overfitting, faq_optimizers, faq_losses, faq_learning_rate),
+    *(faq_regularization, faq_troubleshooting),
 )
 
 EXERCISES: dict[str, Exercise] = {
