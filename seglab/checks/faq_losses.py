@@ -20,13 +20,13 @@ def squared_error_gradient(
     """Give the gradient of a pixel's squared softmax error with respect to scores."""
     s = np.asarray(s, np.float64)
     e = np.exp(s - s.max())
-    p = e / e.sum()
+    p: NDArray[np.float64] = e / e.sum()
+    gap: NDArray[np.float64] = p - np.eye(len(p))[y]
     if not squared:
-        return p - np.eye(len(p))[y]
-    a = (2 if two else 1) * sign * (p - np.eye(len(p))[y])
-    if not off_diagonal:
-        return p * (1 - p) * a
-    return p * (a - (p * a).sum())
+        return gap
+    a = (2 if two else 1) * sign * gap
+    mean = (p * a).sum() if off_diagonal else p * a
+    return p * (a - mean)
 
 
 def gradient_cases(
