@@ -3,7 +3,8 @@
 Each network has the comparison's width, rate and training, with a budget of processor
 seconds: of few images it sees each more often, as one would let it. *usual* is the
 comparison's data; *few* has the first `FEW` of its training images; *coarse* has every
-image at half its height and width. Cells are the easy task, digits the hard one.
+image at `SMALL` pixels, a third of the cells' height and half of the digits'. Cells are
+the easy task, digits the hard one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from seglab.evidence.experiment import Experiment, Value
 from seglab.evidence.verdicts import Comparison
 
 FEW = 12
+SMALL = 16
 USUAL, COARSE = "usual", "coarse"
 OTHERS = {"fcn8": "an FCN-8s", "autoencoder": "an autoencoder's encoder"}
 
@@ -29,7 +31,8 @@ def measure(model: str, data: str, images: str, *, seed: int) -> dict[str, Value
         dataset = replace(dataset, train=dataset.train[:FEW])
     if images == COARSE:
         dataset = replace(
-            dataset, **{name: halve(split) for name, split in dataset.splits().items()}
+            dataset,
+            **{name: shrink(split) for name, split in dataset.splits().items()},
         )
     network, clock = comparison.train(
         *(model, dataset, "seconds", comparison.RATES[f"{model} {data}"], seed)
@@ -42,15 +45,17 @@ def measure(model: str, data: str, images: str, *, seed: int) -> dict[str, Value
     }
 
 
-def halve(split: Any) -> Any:
-    """Average the image over 2 x 2 pixels; of the mask keep one label of the four."""
-    images = split.images  # (N, H, W, C)
-    count, height, width, channels = images.shape
-    blocks = images.reshape(count, height // 2, 2, width // 2, 2, channels)
+def shrink(split: Any, side: int = SMALL) -> Any:
+    """Average the image over squares; of the mask keep the label in their middle."""
+    images = split.images  # (N, H, W, C), H = W a multiple of the side
+    count, height, _, channels = images.shape
+    step = height // side
+    blocks = images.reshape(count, side, step, side, step, channels)
+    middle = slice(step // 2, None, step)
     return replace(
         split,
         images=blocks.mean(axis=(2, 4)),
-        masks=split.masks[:, ::2, ::2],
+        masks=split.masks[:, middle, middle],
         instances=None,
     )
 
