@@ -30,6 +30,31 @@ _RESAMPLES = 2000
 _NOTHING = "–"  # printed for NaN: the class is in neither truth nor prediction
 
 
+def as_text(renderable: Any) -> str:
+    """Render as rich does, the same text everywhere: fixed width, no colors.
+
+    In a notebook too, where rich would display it and leave the text empty.
+
+    Parameters
+    ----------
+    renderable : object that rich can print
+
+    Returns
+    -------
+    str
+        Lines of at most 100 characters, without blanks at their ends.
+
+    Examples
+    --------
+    >>> as_text(Text("all background", style="bold"))
+    'all background'
+    """
+    text = io.StringIO()
+    console = Console(file=text, width=100, color_system=None, force_jupyter=False)
+    console.print(renderable)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """Overlap metrics of a model on a set of images, one class a row.
@@ -363,12 +388,7 @@ class Report:
         return Group(*title, table, *map(Text, self._notes()))
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        # A fixed width: the same report prints the same text everywhere.
-        Console(file=text, width=100, color_system=None, force_jupyter=False).print(
-            self
-        )
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return as_text(self)
 
     def __repr__(self) -> str:
         scores = ", ".join(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
+
+from seglab.report import as_text
 
 Severity = Literal["error", "warning", "note"]
 
@@ -117,11 +118,7 @@ class Diagnosis:
         return Group(*lines, Text(f"From {self._ran()}"))
 
     def __str__(self) -> str:
-        text = io.StringIO()
-        Console(file=text, width=100, color_system=None, force_jupyter=False).print(
-            self
-        )
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return as_text(self)
 
     def _repr_html_(self) -> str:
         if not self.findings:

@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from seglab.evidence.catalog import comparison
+from seglab.evidence.catalog.rules import better
 from seglab.evidence.experiment import Experiment, Value
-from seglab.evidence.verdicts import Comparison
 
 FEW = 12
 SMALL = 16
+EFFECT = 0.02
 USUAL, COARSE = "usual", "coarse"
 OTHERS = {"fcn8": "an FCN-8s", "autoencoder": "an autoencoder's encoder"}
 
@@ -60,19 +61,6 @@ def shrink(split: Any, side: int = SMALL) -> Any:
     )
 
 
-def better(more: str, less: str, claim: str, settles: str, **within: str) -> Comparison:
-    """Declare that one model is better than another on such images."""
-    return Comparison(
-        claim=claim,
-        metric="mean_iou",
-        more={"model": more},
-        less={"model": less},
-        effect=0.02,
-        within={name: (level,) for name, level in within.items()},
-        statement=settles,
-    )
-
-
 EXPERIMENT = Experiment(
     name="choosing",
     question="Which model for few images, coarse images, an easy or a hard task?",
@@ -93,37 +81,42 @@ EXPERIMENT = Experiment(
         for other, name in OTHERS.items()
         for rule in (
             better(
-                *("patch_cnn", other),
+                *("model", "patch_cnn", other),
                 f"Where images are few, a patch CNN is better than {name}.",
-                "Q4a",
+                by=EFFECT,
+                settles="Q4a",
                 images="few",
             ),
             better(
-                *("patch_cnn", other),
+                *("model", "patch_cnn", other),
                 f"Where images are coarse, a patch CNN is better than {name}.",
-                "Q4b",
+                by=EFFECT,
+                settles="Q4b",
                 images=COARSE,
             ),
             better(
-                *("patch_cnn", other),
+                *("model", "patch_cnn", other),
                 f"On the easy task, a patch CNN is better than {name}.",
-                "Q4c",
+                by=EFFECT,
+                settles="Q4c",
                 images=USUAL,
                 data="cells",
             ),
             better(
-                *(other, "patch_cnn"),
+                *("model", other, "patch_cnn"),
                 f"On the hard task, {name} is better than a patch CNN.",
-                "Q4c",
+                by=EFFECT,
+                settles="Q4c",
                 images=USUAL,
                 data="digits",
             ),
             # On the usual images, which are neither few nor coarse:
             *(
                 better(
-                    *(other, "patch_cnn"),
+                    *("model", other, "patch_cnn"),
                     f"Where images are not {words}, {name} is better than a patch CNN.",
-                    statement,
+                    by=EFFECT,
+                    settles=statement,
                     images=USUAL,
                 )
                 for words, statement in (("few", "Q4a"), ("coarse", "Q4b"))
@@ -132,9 +125,9 @@ EXPERIMENT = Experiment(
     )
     + tuple(
         better(
-            *("unet", "patch_cnn"),
+            *("model", "unet", "patch_cnn"),
             f"A U-Net is better than a patch CNN on {images} images.",
-            "",
+            by=EFFECT,
             images=images,
         )
         for images in (USUAL, "few", COARSE)

@@ -23,6 +23,7 @@ from seglab.evidence.catalog import recipe
 from seglab.evidence.catalog.regularizers import BATCH_EACH, COUNT, EPOCHS_EACH, RATE
 from seglab.evidence.catalog.rules import better, better_at_best
 from seglab.evidence.experiment import Experiment, Value
+from seglab.evidence.verdicts import TunedComparison
 
 FAR = 8  # pixels
 BINS = 9  # distances 0, 1, ..., 8 as classes
@@ -174,6 +175,20 @@ def skip(target: str, arm: str, rate: float) -> bool:
     return arm.startswith("few") and rate != RATE
 
 
+def closer(
+    target: str, more: str, less: str, claim: str, settles: str = ""
+) -> TunedComparison:
+    """Declare that one arm has the higher R2, each at its best rate."""
+    return better_at_best(
+        *("arm", more, less, claim),
+        metric="r2",
+        by=0.02,
+        settles=settles,
+        chosen_by="val_r2",
+        target=target,
+    )
+
+
 EXPERIMENT = Experiment(
     name="regression",
     question="What if each pixel gets a number instead of a class?",
@@ -193,53 +208,46 @@ EXPERIMENT = Experiment(
         "curve": "R2 of the validation images before the training and after each epoch",
     },
     skip=skip,
-    rules=tuple(
-        better_at_best(
-            *("arm", *arms),
-            claim,
-            metric="r2",
-            by=0.02,
-            settles=statement,
-            chosen_by="val_r2",
-            target=target,
-        )
-        for claim, statement, target, *arms in (
-            (
-                "For distances, squared errors are better than cross-entropy of bins.",
-                *("Q9a", "distance", "squares", "bins"),
-            ),
-            (
-                "For distances, absolute errors are better than squared ones.",
-                *("", "distance", "absolute", "squares"),
-            ),
-            (
-                "For distances, a ReLU at the end is better than nothing.",
-                *("Q10a", "distance", "relu", "squares"),
-            ),
-            (
-                "For signed distances, a ReLU at the end is better than nothing.",
-                *("Q10a", "signed", "relu", "squares"),
-            ),
-            (
-                "For distances, nothing at the end is better than a sigmoid.",
-                *("", "distance", "squares", "sigmoid"),
-            ),
-            (
-                "For distances, small weights are better than He's.",
-                *("Q13a", "distance", "small", "he"),
-            ),
-        )
-    )
-    + tuple(
-        better(
-            *("arm", arm, "few"),
-            f"For distances, an {words} penalty helps where images are few.",
-            metric="last_r2",
-            by=0.02,
-            settles="Q14a",
-            target="distance",
-        )
-        for arm, words in (("few l1", "L1"), ("few l2", "L2"))
+    rules=(
+        closer(
+            *("distance", "squares", "bins"),
+            "For distances, squared errors are better than cross-entropy of bins.",
+            settles="Q9a",
+        ),
+        closer(
+            *("distance", "absolute", "squares"),
+            "For distances, absolute errors are better than squared ones.",
+        ),
+        closer(
+            *("distance", "relu", "squares"),
+            "For distances, a ReLU at the end is better than nothing.",
+            settles="Q10a",
+        ),
+        closer(
+            *("signed", "relu", "squares"),
+            "For signed distances, a ReLU at the end is better than nothing.",
+            settles="Q10a",
+        ),
+        closer(
+            *("distance", "squares", "sigmoid"),
+            "For distances, nothing at the end is better than a sigmoid.",
+        ),
+        closer(
+            *("distance", "small", "he"),
+            "For distances, small weights are better than He's.",
+            settles="Q13a",
+        ),
+        *(
+            better(
+                *("arm", arm, "few"),
+                f"For distances, an {words} penalty helps where images are few.",
+                metric="last_r2",
+                by=0.02,
+                settles="Q14a",
+                target="distance",
+            )
+            for arm, words in (("few l1", "L1"), ("few l2", "L2"))
+        ),
     ),
     tolerance={"r2": 0.15, "speed": 0.15},
 )
