@@ -33,6 +33,24 @@ Folder = Annotated[
     ),
 ]
 
+Scale = Annotated[
+    str,
+    typer.Option(
+        metavar="book|full",
+        help="The book's grid, or the larger one, for a GPU or many cores.",
+    ),
+]
+
+
+def _get(name: str, scale: str) -> Experiment:
+    """Load an experiment of the book, at a scale."""
+    from seglab.evidence import catalog
+
+    if scale not in ("book", "full"):
+        raise CommandError(f"--scale is {scale!r}; it is book or full.")
+    experiment = catalog.get(name)
+    return experiment.at_full_scale() if scale == "full" else experiment
+
 
 @app.command("list")
 def list_experiments(folder: Folder = None) -> None:
@@ -50,12 +68,12 @@ def list_experiments(folder: Folder = None) -> None:
 
 
 @app.command("status")
-def show_status(name: Name, folder: Folder = None) -> None:
+def show_status(name: Name, folder: Folder = None, scale: Scale = "book") -> None:
     """Show an experiment's grid, how much of it is measured, and the time left."""
-    from seglab.evidence import catalog, status
+    from seglab.evidence import status
     from seglab.evidence.runner import duration
 
-    experiment = catalog.get(name)
+    experiment = _get(name, scale)
     now = status(experiment, folder)
     out.print(Text(experiment.question))
     for factor, levels in experiment.factors.items():
@@ -79,6 +97,7 @@ def show_status(name: Name, folder: Folder = None) -> None:
 def run_experiment(
     name: Name,
     folder: Folder = None,
+    scale: Scale = "book",
     jobs: Annotated[
         int,
         typer.Option(
@@ -106,9 +125,9 @@ def run_experiment(
 
     from joblib import parallel_config
 
-    from seglab.evidence import catalog, run
+    from seglab.evidence import run
 
-    experiment = catalog.get(name)
+    experiment = _get(name, scale)
     chosen = _parse_levels(only or [], experiment)
     with ExitStack() as stack:
         workers: int | None = jobs
@@ -127,12 +146,12 @@ def run_experiment(
 
 
 @app.command("verdict")
-def show_verdicts(name: Name, folder: Folder = None) -> None:
+def show_verdicts(name: Name, folder: Folder = None, scale: Scale = "book") -> None:
     """Judge the rows by the rules that were stated before there were any."""
-    from seglab.evidence import catalog, read, verdicts
+    from seglab.evidence import read, verdicts
     from seglab.evidence.runner import under_other_rules
 
-    experiment = catalog.get(name)
+    experiment = _get(name, scale)
     results = read(experiment, folder)
     if not experiment.rules:
         out.print(f"{name} has no rules: its rows are drawn, not judged.")

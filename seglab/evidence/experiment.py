@@ -9,7 +9,7 @@ import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ class Experiment:
     tolerance : mapping of str to float, default none
         How far a metric may move when a row is measured again on another machine;
         metrics that are not named, such as times, are not compared.
+    full : mapping of str to sequence, default none
+        What a larger machine would measure: other levels of factors, and other seeds
+        under ``"seed"``. See `at_full_scale`.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class Experiment:
     skip: Callable[..., bool] | None = None
     rules: Sequence[Comparison] = ()
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    full: Mapping[str, Sequence[Level]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -123,8 +127,36 @@ class Experiment:
                 f"tolerance of {self.name} names {sorted(unknown)}; the metrics are "
                 f"{list(self.metrics)}."
             )
+        if unknown := set(self.full) - {*self.factors, "seed"}:
+            raise ExperimentError(
+                f"full of {self.name} names {sorted(unknown)}; there is "
+                f"{', '.join(self.factors)}, seed."
+            )
         for rule in self.rules:
             rule.check(self)
+
+    def at_full_scale(self) -> Experiment:
+        """Give the same experiment with the levels and seeds of a larger machine.
+
+        Its rows stand in the same file: those that are there count. The smaller grid
+        does not see the others.
+
+        Examples
+        --------
+        >>> e = Experiment(
+        ...     name="sum",
+        ...     question="Is a sum larger than its parts?",
+        ...     measure=lambda a, seed: {"sum": a},
+        ...     factors={"a": (1, 2)},
+        ...     metrics={"sum": "a"},
+        ...     full={"a": (1, 2, 4), "seed": range(20)},
+        ... )
+        >>> len(list(e.cells())), len(list(e.at_full_scale().cells()))
+        (10, 60)
+        """
+        levels = {name: self.full.get(name, now) for name, now in self.factors.items()}
+        seeds: Any = self.full.get("seed", self.seeds)
+        return replace(self, factors=levels, seeds=seeds, full={})
 
     def cells(self) -> Iterator[dict[str, Level]]:
         """Give every cell: all settings with the first seed, then with the next.

@@ -62,6 +62,13 @@ LAYOUTS = [
     for width in (1280, 390)
 ]
 
+# axe takes most of the time. What it finds comes of the colors or of the width, so that
+# two layouts show a page both ways; every other page takes the other two.
+AXE_LAYOUTS = (
+    {("light", 1280), ("dark", 390)},
+    {("dark", 1280), ("light", 390)},
+)
+
 LINKS_IN_A_QUESTION = 3  # Tab stops between two choices, at most
 
 
@@ -169,7 +176,8 @@ def test_page_is_sound(
     try:
         assert page.locator("html").get_attribute("data-theme") == scheme
         assert too_wide(page) == []
-        assert accessibility(page) == []
+        if (scheme, width) in AXE_LAYOUTS[PAGES.index(name) % 2]:
+            assert accessibility(page) == []
         # Formulas: as many as the page's source holds, all turned into glyphs.
         formulas = page.locator(".bd-content .math").count()
         assert page.locator(".bd-content .math mjx-container").count() >= formulas

@@ -9,6 +9,7 @@ import pytest
 from seglab import data, device
 from seglab.evidence import ExperimentError, Results, Row, catalog, read, verdicts
 from seglab.evidence.catalog import comparison, real_images
+from seglab.evidence.experiment import describe
 from seglab.evidence.runner import measure_cell
 
 
@@ -34,6 +35,16 @@ def test_every_rule_can_be_judged_once_all_is_measured(name):
         assert verdict.judgements, verdict.rule.claim
         for judged in verdict.judgements:
             assert judged.seeds >= 3, (verdict.rule.claim, judged.setting)
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_the_full_grid_holds_the_books_grid(name):
+    """So that the book's rows count there, and more seeds judge the same rules."""
+    experiment = catalog.get(name)
+    full = experiment.at_full_scale()
+    assert full.definition == experiment.definition
+    cells = {describe(cell) for cell in full.cells()}
+    assert {describe(cell) for cell in experiment.cells()} <= cells
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

@@ -29,6 +29,7 @@ TOY = Experiment(
         )
     ],
     tolerance={"iou": 1e-4},
+    full={"width": (4, 8, 16), "seed": range(4)},
 )
 
 
@@ -67,6 +68,22 @@ def test_from_nothing_to_a_verdict(tmp_path):
     assert evidence("check", "toy", *where, "--count", 2).count("as before") == 2
 
 
+def test_the_full_grid_goes_on_from_the_rows_of_the_small_one(tmp_path):
+    where = ("--folder", tmp_path)
+    evidence("run", "toy", *where)
+    full = ("--scale", "full")
+    said = evidence("status", "toy", *where, *full)
+    assert "width: 4, 8, 16" in said and "seeds: 0, 1, 2, 3" in said
+    assert "6 of 12 cells are measured; 6 are missing" in said
+    assert "12 of 12 cells" in evidence("run", "toy", *where, *full)
+    assert "+0.04 (+0.04 to +0.04, 4 seeds)" in evidence(
+        "verdict", "toy", *where, *full
+    )
+    # and the small grid is as it was
+    assert "6 of 6 cells are measured; 0" in evidence("status", "toy", *where)
+    assert "3 seeds" in evidence("verdict", "toy", *where)
+
+
 def test_a_row_that_does_not_repeat_is_exit_code_1(tmp_path):
     run(TOY, tmp_path, progress=False)
     path = path_of(TOY, tmp_path)
@@ -85,6 +102,7 @@ def test_a_row_that_does_not_repeat_is_exit_code_1(tmp_path):
         (("run", "toy", "--only", "width"), "it has the form NAME=VALUE"),
         (("run", "toy", "--only", "depth=1"), "there is width, seed"),
         (("run", "toy", "--only", "width=5"), "width is one of 4, 8"),
+        (("status", "toy", "--scale", "huge"), "'huge'; it is book or full"),
         (("check", "toy"), "no row; measure some first"),
     ],
 )

@@ -59,6 +59,10 @@ RULE = {"claim": "Wide is better.", "metric": "iou"}
         ({"seeds": (1, 1)}, "each once"),
         ({"tolerance": {"dice": 0.1}}, "names \\['dice'\\]"),
         (
+            {"full": {"depth": (1, 2)}},
+            "names \\['depth'\\]; there is width, rate, seed",
+        ),
+        (
             {"rules": [Comparison(**RULE, more={"width": 8}, less={"width": 8})]},
             "different levels of the same factors",
         ),

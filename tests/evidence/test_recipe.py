@@ -6,7 +6,7 @@ import pytest
 
 from seglab import losses
 from seglab.evidence import catalog
-from seglab.evidence.catalog import recipe
+from seglab.evidence.catalog import batches, knobs, recipe
 from seglab.evidence.runner import measure_cell
 
 QUESTIONS = (
@@ -48,6 +48,30 @@ def test_a_cell_of_every_question_is_measured(name, monkeypatch):
     assert row["val_iou"] == max(row["curve"])
     assert row["speed"] == pytest.approx(np.mean(row["curve"][1:]))
     assert 0 <= row["rarest_iou"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("optimizers", {"width": 64}),
+        ("activations", {"activation": "gelu"}),
+        ("batches", {"batch": 256}),
+        *(("knobs", {"knob": knob}) for knob in tuple(knobs.KNOBS)[8:]),
+    ],
+)
+def test_a_cell_of_the_full_grid_is_measured(name, level, monkeypatch):
+    """Levels that the book's rows do not have can be trained all the same."""
+    monkeypatch.setitem(recipe.train.__kwdefaults__, "count", 16)
+    monkeypatch.setitem(recipe.train.__kwdefaults__, "epochs", 1)
+    monkeypatch.setattr(batches, "COUNT", 256)
+    monkeypatch.setattr(batches, "EPOCHS_EACH", 1)
+    for cell in catalog.get(name).at_full_scale().cells():
+        if level.items() <= cell.items():
+            break
+    _, row = measure_cell(catalog.get(name), cell)
+    assert isinstance(row, dict), row.message
+    assert len(row["curve"]) == 2
 
 
 @pytest.mark.slow

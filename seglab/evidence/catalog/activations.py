@@ -95,4 +95,9 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance=TOLERANCE,
+    full={
+        "activation": ("relu", "leaky_relu", "gelu", "tanh", "sigmoid"),
+        "rate": (0.0003, 0.001, 0.003, 0.01, 0.03),
+        "seed": range(20),
+    },
 )

@@ -88,4 +88,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance=TOLERANCE,
+    full={"batch": (2, 8, 32, 128, 256), "seed": range(20)},
 )

@@ -133,4 +133,16 @@ EXPERIMENT = Experiment(
         for images in (USUAL, "few", COARSE)
     ),
     tolerance={"mean_iou": 0.1},
+    full={
+        "model": (
+            "patch_cnn",
+            "fcn32",
+            "fcn16",
+            "fcn8",
+            "autoencoder",
+            "segnet",
+            "unet",
+        ),
+        "seed": range(20),
+    },
 )

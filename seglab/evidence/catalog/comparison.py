@@ -448,4 +448,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance={"mean_iou": 0.05, "class_iou": 0.15, "parameters": 0.5},
+    full={"seed": range(20)},
 )

@@ -127,4 +127,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance=TOLERANCE,
+    full={"seed": range(20)},
 )

@@ -108,4 +108,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance=TOLERANCE,
+    full={"width": (NARROW, MIDDLE, WIDE, 64), "seed": range(20)},
 )

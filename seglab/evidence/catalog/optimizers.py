@@ -147,4 +147,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance=TOLERANCE,
+    full={"width": (NARROW, WIDE, 64), "seed": range(20)},
 )

@@ -305,4 +305,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance={"mean_iou": 0.1, "object_iou": 0.1, "steps": 0.5, "parameters": 0.5},
+    full={"seed": range(10)},
 )

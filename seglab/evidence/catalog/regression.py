@@ -250,4 +250,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     tolerance={"r2": 0.15, "speed": 0.15},
+    full={"seed": range(20)},
 )
