@@ -102,7 +102,11 @@ def tidy_body(
 
 
 class AuthorYearLabels(BaseLabelStyle):  # type: ignore[misc]
-    """Label an entry as the text cites it: "Long et al. 2015"."""
+    """Label an entry as the text cites it: "Long et al. 2015".
+
+    A letter behind the year in its key tells it from another of the same people and
+    year, so that `lecun1998b` is "LeCun et al. 1998b".
+    """
 
     def format_labels(self, entries: Any) -> Any:
         for entry in entries:
@@ -113,7 +117,9 @@ class AuthorYearLabels(BaseLabelStyle):  # type: ignore[misc]
                 who = f"{names[0]} et al."
             else:
                 who = " and ".join(names) or entry.key
-            yield f"{who} {entry.fields.get('year', '')}".strip()
+            letter = re.search(r"\d([a-z]?)$", entry.key)
+            year = entry.fields.get("year", "") + (letter[1] if letter else "")
+            yield f"{who} {year}".strip()
 
 
 class SeglabStyle(UnsrtStyle):  # type: ignore[misc]
