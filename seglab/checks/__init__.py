@@ -42,7 +42,6 @@ from seglab.checks import (
     faq_overfitting,
     faq_regularization,
     faq_troubleshooting,
-    faq_tuning,
     fcn,
     masks,
     pooling,
@@ -65,7 +64,6 @@ _PAGES = (
     faq_activations,
     faq_initialization,
     faq_choosing_a_model,
-    faq_tuning,
     faq_batch_size,
 )
 

@@ -17,7 +17,7 @@ def noise_scale(
     by the images.
     """
     noise = (small - large) / (1 / few**power - 1 / many**power)
-    return noise / (small - noise / few**power)
+    return float(noise / (small - noise / few**power))
 
 
 def noise_cases(rng: np.random.Generator) -> Iterator[tuple[float, float, int, int]]:
