@@ -59,12 +59,9 @@ _PAGES = (
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
     *(code_cnn, code_fcn, code_autoencoder, code_comparison),
     code_real_images,
-    *(faq_overfitting, faq_optimizers, faq_losses, faq_learning_rate),
+    *(faq_choosing_a_model, faq_overfitting, faq_optimizers, faq_losses),
+    *(faq_activations, faq_batch_size, faq_learning_rate, faq_initialization),
     *(faq_regularization, faq_troubleshooting),
-    faq_activations,
-    faq_initialization,
-    faq_choosing_a_model,
-    faq_batch_size,
 )
 
 EXERCISES: dict[str, Exercise] = {
