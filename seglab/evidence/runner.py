@@ -27,6 +27,9 @@ from seglab.evidence.experiment import (
 from seglab.evidence.results import Folder, Results, append, path_of, read
 from seglab.progress import Mode, show
 
+MEMORY = 4 * 2**30
+"""Bytes that a worker may grow by, before joblib replaces it."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -214,6 +217,7 @@ def measure_cell(
     """Measure one cell, and say where and with what: a row, or what went wrong."""
     if jobs > 1 and threads:
         _limit_threads(threads)
+        _keep_worker()
     started, worked = time.perf_counter(), time.process_time()
     try:
         values = dict(experiment.measure(**cell))
@@ -251,6 +255,18 @@ def _limit_threads(threads: int) -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads)
+
+
+def _keep_worker() -> None:
+    """Let a worker live on with what it compiled.
+
+    Joblib replaces a worker that has grown by 300 MB, as if it lost memory. One with a
+    few compiled networks is larger than that and stays so; each new one would compile
+    them again.
+    """
+    loky = sys.modules.get("joblib.externals.loky.process_executor")
+    if hasattr(loky, "_MAX_MEMORY_LEAK_SIZE"):  # joblib has no public name for it
+        loky._MAX_MEMORY_LEAK_SIZE = MEMORY
 
 
 def _surroundings(jobs: int, threads: int | None) -> dict[str, Any]:

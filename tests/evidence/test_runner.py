@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
 
@@ -19,6 +20,15 @@ def measure(width, *, seed):
         with Path(log).open("a") as file:
             file.write(f"{width} {seed} {os.getpid()}\n")
     return {"iou": float(width + seed)}
+
+
+KEPT = []
+
+
+def grow(width, *, seed):
+    KEPT.append(np.ones(25_000_000))  # 200 MB
+    time.sleep(1.1)  # joblib looks at the memory once a second
+    return measure(width, seed=seed)
 
 
 def fail_at_two(width, *, seed):
@@ -64,6 +74,19 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     processes = {line.split()[2] for line in log.read_text().splitlines()}
     assert str(os.getpid()) not in processes
     assert {row.provenance["jobs"] for row in two} == {"2"}
+
+
+@pytest.mark.slow
+def test_a_worker_that_grows_is_kept(tmp_path, monkeypatch):
+    """Joblib replaces one that has grown by 300 MB; what it compiled would be lost."""
+    log = tmp_path / "log"
+    monkeypatch.setenv("SEGLAB_TEST_LOG", str(log))
+    get_reusable_executor().shutdown()
+    run(declare(grow), tmp_path, jobs=2, progress=False)
+    processes = [line.split()[2] for line in log.read_text().splitlines()]
+    assert len(processes) == 9
+    assert len(set(processes)) == 2
+    get_reusable_executor().shutdown()  # and their memory with them
 
 
 @pytest.mark.slow
