@@ -171,11 +171,13 @@ def check_rows(
         float | None,
         typer.Option(metavar="SECONDS", help="Leave out rows that took longer."),
     ] = None,
+    scale: Scale = "book",
 ) -> None:
     """Measure a random sample of the rows again; exit code 1 if one does not repeat."""
-    from seglab.evidence import catalog, check
+    from seglab.evidence import check
 
-    reruns = check(catalog.get(name), folder, count=count, seed=seed, longest=longest)
+    experiment = _get(name, scale)
+    reruns = check(experiment, folder, count=count, seed=seed, longest=longest)
     for rerun in reruns:
         out.print(Text(str(rerun)))
     if any(rerun.failed for rerun in reruns):

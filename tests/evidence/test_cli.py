@@ -79,6 +79,9 @@ def test_the_full_grid_goes_on_from_the_rows_of_the_small_one(tmp_path):
     assert "+0.04 (+0.04 to +0.04, 4 seeds)" in evidence(
         "verdict", "toy", *where, *full
     )
+    all_rows = ("check", "toy", *where, "--count", 12)
+    assert evidence(*all_rows, *full).count("as before") == 12
+    assert evidence(*all_rows).count("as before") == 6
     # and the small grid is as it was
     assert "6 of 6 cells are measured; 0" in evidence("status", "toy", *where)
     assert "3 seeds" in evidence("verdict", "toy", *where)
