@@ -265,8 +265,8 @@ def _keep_worker() -> None:
     them again.
     """
     loky = sys.modules.get("joblib.externals.loky.process_executor")
-    if hasattr(loky, "_MAX_MEMORY_LEAK_SIZE"):  # joblib has no public name for it
-        loky._MAX_MEMORY_LEAK_SIZE = MEMORY
+    if loky is not None:  # joblib has no public name for it
+        vars(loky).update(_MAX_MEMORY_LEAK_SIZE=MEMORY)
 
 
 def _surroundings(jobs: int, threads: int | None) -> dict[str, Any]:
