@@ -42,6 +42,7 @@ from seglab.checks import (
     faq_overfitting,
     faq_regularization,
     faq_troubleshooting,
+    faq_tuning,
     fcn,
     masks,
     pooling,
@@ -59,7 +60,7 @@ _PAGES = (
     *(convolution, pooling, dense, training, fcn, upsampling, autoencoder),
     *(code_cnn, code_fcn, code_autoencoder, code_comparison),
     code_real_images,
-    *(faq_choosing_a_model, faq_overfitting, faq_optimizers, faq_losses),
+    *(faq_choosing_a_model, faq_tuning, faq_overfitting, faq_optimizers, faq_losses),
     *(faq_activations, faq_batch_size, faq_learning_rate, faq_initialization),
     *(faq_regularization, faq_troubleshooting),
 )
