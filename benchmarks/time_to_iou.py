@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import harness
@@ -27,6 +29,7 @@ torch, functional = networks.torch, networks.functional
 
 SIZE, BATCH = 64, 16
 MAX_EPOCHS = 30
+SEEDS = 5
 SECONDS = 90.0  # one training at most
 
 TARGETS = {"nuclei": 0.80, "cells": 0.90}
@@ -153,23 +156,32 @@ def sizes() -> dict[str, str]:
     return {name: networks.millions(m) for name, m in zip(RATES, built, strict=True)}
 
 
-def run(
-    name: str, dataset: Any, seed: int, rate: float, target: float
-) -> tuple[float, int, list[float]]:
-    """Train until the target: seconds (inf if it is not reached), epochs, all IoUs."""
-    reached: list[float] = []
-    seconds = [float("inf")]
+@dataclass
+class Run:
+    """What a training reached after each epoch, and when."""
+
+    target: float
+    ious: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Until the target; infinity if it was not reached."""
+        return self.ends[-1] if self.ious[-1] >= self.target else float("inf")
+
+
+def run(name: str, dataset: Any, seed: int, rate: float, target: float) -> Run:
+    """Train until the target, or until it has taken too long."""
+    found = Run(target)
     start = time.perf_counter()
 
     def measure(iou: float) -> bool:
-        reached.append(iou)
-        spent = time.perf_counter() - start
-        if iou >= target:
-            seconds[0] = spent
-        return iou >= target or spent > SECONDS
+        found.ious.append(iou)
+        found.ends.append(time.perf_counter() - start)
+        return iou >= target or found.ends[-1] > SECONDS
 
     TRAININGS[name](dataset, seed, rate, measure)
-    return seconds[0], len(reached), reached
+    return found
 
 
 def tune(dataset: Any, target: float) -> None:
@@ -179,20 +191,26 @@ def tune(dataset: Any, target: float) -> None:
     torch.set_num_threads(1)  # epochs are counted, on a machine that may be busy
     for name in TRAININGS:
         for rate in (1e-3, 3e-3, 1e-2):
-            spent, epochs, ious = run(name, dataset, 100, rate, target)
-            text = " ".join(f"{iou:.3f}" for iou in ious)
+            found = run(name, dataset, 100, rate, target)
+            text = " ".join(f"{iou:.3f}" for iou in found.ious)
             print(
-                f"{name} {rate:g}: {epochs} epochs, {spent:.0f} s: {text}", flush=True
+                f"{name} {rate:g}: {len(found.ious)} epochs, {found.seconds:.0f} s: "
+                f"{text}",
+                flush=True,
             )
 
 
-def rounds(dataset: Any, target: float, seeds: int) -> Iterator[dict[str, Any]]:
+def rounds(dataset: Any, target: float, seeds: int) -> Iterator[dict[str, Run]]:
     names = list(TRAININGS)
     for seed in range(seeds):
         found = {}
         for name in names[seed % len(names) :] + names[: seed % len(names)]:
             found[name] = run(name, dataset, seed, RATES[name], target)
-            print(f"  seed {seed}, {name}: {found[name][:2]}", flush=True)
+            print(
+                f"  seed {seed}, {name}: {found[name].seconds:.1f} s, "
+                f"{len(found[name].ious)} epochs",
+                flush=True,
+            )
         yield found
 
 
@@ -204,10 +222,10 @@ def main() -> None:
     if options.tune:
         tune(dataset, target)
         return
-    found = list(rounds(dataset, target, 1 if options.quick else 3))
+    found = list(rounds(dataset, target, 1 if options.quick else SEEDS))
     size = sizes()
-    seconds = {n: [one[n][0] for one in found] for n in TRAININGS}
-    epochs = {n: [one[n][1] for one in found] for n in TRAININGS}
+    runs = {n: [one[n] for one in found] for n in TRAININGS}
+    seconds = {n: [run.seconds for run in runs[n]] for n in TRAININGS}
     ours, *others = seconds.values()
     peers = [ratio(other, ours) for other in others]
     Result(
@@ -221,7 +239,8 @@ def main() -> None:
                         n,
                         times,
                         f"{size[n]}, learning rate {RATES[n]:g}, epochs "
-                        f"{', '.join(map(str, epochs[n]))}",
+                        f"{', '.join(str(len(run.ious)) for run in runs[n])}, the "
+                        f"first in {median(run.ends[0] for run in runs[n]):.1f} s",
                     )
                     for n, times in seconds.items()
                 ],

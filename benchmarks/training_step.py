@@ -7,6 +7,7 @@ step, as a progress bar does.
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -56,19 +57,37 @@ def steps(N: int, SIDE: int) -> tuple[dict[str, Any], dict[str, str]]:
     )
 
 
-def loops(count: int) -> dict[str, Any]:
-    """Make the contestants: functions that train some epochs.
+class Epochs(keras.callbacks.Callback):
+    """Note how long each epoch takes, validation included."""
 
-    The images fill whole batches of 16, since `fit` fills up the last one.
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.ends.append(time.perf_counter())
+
+    def typical(self) -> float:
+        """Give the median; without the first epoch, in which Keras compiles."""
+        return float(np.median(np.diff(self.ends)))
+
+
+def loops(count: int) -> dict[str, Any]:
+    """Make the contestants: functions that train so many epochs after the first.
+
+    Each returns the seconds of one. The images fill whole batches of 16, since `fit`
+    fills up the last one.
     """
     cells = data.load("cells", count=count, size=64)
 
-    def ours(n: int) -> None:
+    def ours(n: int) -> float:
         device.set_seed(0)
         model = models.unet(cells.image_shape, 2, width=8)
-        training.fit(model, cells, epochs=n, progress=False)
+        clock = Epochs()
+        training.fit(model, cells, epochs=1 + n, callbacks=[clock], progress=False)
+        return clock.typical()
 
-    def bare(n: int) -> None:
+    def bare(n: int) -> float:
         device.set_seed(0)
         model = models.unet(cells.image_shape, 2, width=8)
         model.compile(
@@ -76,39 +95,30 @@ def loops(count: int) -> dict[str, Any]:
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=False,
         )
+        clock = Epochs()
         model.fit(
             cells.train.images,
             cells.train.masks,
             batch_size=16,
-            epochs=n,
+            epochs=1 + n,
             validation_data=(cells.val.images, cells.val.masks),
+            callbacks=[clock],
             verbose=0,
         )
+        return clock.typical()
 
     return {"fit": ours, "bare": bare}
 
 
 def compare_loops(epochs: int, count: int, rounds: int) -> dict[str, list[float]]:
-    """Time an epoch: the difference of a long training and one of a single epoch.
-
-    Compiling, which both need once, drops out.
-    """
+    """Time an epoch of both, in turns: a round is one training of each."""
     made = loops(count)
-    runs = {
-        f"{name} {n}": (lambda name=name, n=n: made[name](n))
-        for name in ("fit", "bare")
-        for n in (1, 1 + epochs)
-    }
-    seconds = interleave(runs, rounds, warmups=0)
-    return {
-        name: [
-            (many - one) / epochs
-            for one, many in zip(
-                seconds[f"{name} 1"], seconds[f"{name} {1 + epochs}"], strict=True
-            )
-        ]
-        for name in ("fit", "bare")
-    }
+    seconds: dict[str, list[float]] = {name: [] for name in made}
+    for turn in range(rounds):
+        print(f"  loops: round {turn + 1} of {rounds}", file=sys.stderr, flush=True)
+        for name in list(made)[:: -1 if turn % 2 else 1]:
+            seconds[name].append(made[name](epochs))
+    return seconds
 
 
 def main() -> None:
@@ -120,7 +130,7 @@ def main() -> None:
         contestants, 2 if quick else 9, warmups=2, at_least=0 if quick else 1.0
     )
     started = time.perf_counter()
-    epoch = compare_loops(*((1, 24, 1) if quick else (10, 320, 4)))
+    epoch = compare_loops(*((1, 24, 1) if quick else (10, 320, 5)))
     Result(
         "training_step",
         [
