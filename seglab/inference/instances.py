@@ -163,6 +163,8 @@ def instances_from_distance(
         raise ValueError(
             f"min_distance is {min_distance!r}; it must be an integer, 1 or more."
         )
+    # The filters below take no half precision.
+    distance = distance.astype(np.promote_types(distance.dtype, np.float32), copy=False)
     objects = distance > threshold
     smooth = gaussian_filter(distance, smoothing) if smoothing else distance
     peaks = peak_local_max(  # (peaks, 2)

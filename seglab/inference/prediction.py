@@ -110,10 +110,12 @@ def predict(
     True
     """
     _check(image, overlap, blend, tta, batch_size)
+    batch_size = int(batch_size)
     network = Network(model, image.shape[-1], from_logits)
     sizes = (network.rows, network.columns)
     tiles = _tile_sizes(tile, image.shape[:2], sizes)
-    if tta == "dihedral" and tiles[0] != tiles[1] and sizes[0].only is not None:
+    is_fixed = any(axis.only is not None for axis in sizes)
+    if tta == "dihedral" and tiles[0] != tiles[1] and is_fixed:
         raise ValueError(
             f"the model takes {tiles[0]} x {tiles[1]} pixels alone, so they cannot be "
             'turned by 90 degrees. Use tta="flips".'
@@ -244,9 +246,9 @@ def _cut(
     # Their hull first: of a memory-mapped file no more than that is read.
     top, left = rows.min(), columns.min()
     window = image[top : rows.max() + 1, left : columns.max() + 1]
-    if len(rows) > window.shape[0]:  # mirrored: some are taken twice
+    if (np.diff(rows) != 1).any():  # mirrored: taken twice, or in reverse
         window = np.take(window, rows - top, axis=0)
-    if len(columns) > window.shape[1]:
+    if (np.diff(columns) != 1).any():
         window = np.take(window, columns - left, axis=1)
     return window
 

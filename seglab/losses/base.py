@@ -74,7 +74,7 @@ class SegmentationLoss(keras.losses.Loss):
         """
         _check_shapes(y_true, y_pred)
         if isinstance(y_true, np.ndarray):
-            _check_labels(y_true, int(y_pred.shape[-1]), self.ignore_index)
+            check_labels(y_true, int(y_pred.shape[-1]), self.ignore_index)
         if sample_weight is None:
             return super().__call__(y_true, y_pred)
         if not self._weighs_pixels:
@@ -249,7 +249,8 @@ def _check_weights(sample_weight: Any, y_true: Any) -> None:
         )
 
 
-def _check_labels(masks: NDArray[Any], C: int, ignore_index: int | None) -> None:
+def check_labels(masks: NDArray[Any], C: int, ignore_index: int | None) -> None:
+    """Refuse masks with labels that are neither a class nor ignored, or no pixels."""
     if masks.size == 0:
         raise ValueError(f"y_true has shape {masks.shape}: it holds no pixel.")
     wrong = (masks < 0) | (masks >= C) | (masks != np.floor(masks))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from seglab.losses.base import SegmentationLoss, Tensor, one_hot
+from seglab.losses.base import SegmentationLoss, Tensor, check_labels, one_hot
 
 _FAR = 1e12
 """Squared distance, in pixels, to something that is not there."""
@@ -108,6 +109,12 @@ def signed_distance(
         distance to the nearest pixel of another class, plus 1/2. 0 for a class that
         the image lacks or that fills it, and at ignored pixels.
 
+    Raises
+    ------
+    ValueError
+        When there are fewer than two classes, or a NumPy mask holds a label that is no
+        class. (Of a tensor, whose values are not known yet, such a pixel is ignored.)
+
     Notes
     -----
     Exact and Euclidean, like `scipy.ndimage.distance_transform_edt`, but in operations
@@ -129,6 +136,12 @@ def signed_distance(
     >>> keras.ops.convert_to_numpy(phi)[0, 0, :, 1].tolist()
     [1.5, 0.5, -0.5, -1.5, -2.5]
     """
+    if num_classes < 2:
+        raise ValueError(
+            f"num_classes is {num_classes}; a boundary is between two or more."
+        )
+    if isinstance(masks, np.ndarray):
+        check_labels(masks, num_classes, ignore_index)
     labels = ops.cast(ops.convert_to_tensor(masks), "int32")
     counted = ops.ones_like(labels, dtype="float32")
     if ignore_index is not None:

@@ -224,6 +224,8 @@ def surface_dice(
     from_a, from_b = surface_distances(a, b, spacing)
     if from_a.size + from_b.size == 0:
         return math.nan
+    if from_a.size == 0 or from_b.size == 0:
+        return 0.0  # also where any distance would be tolerated
     near = _count_near(from_a, tolerance) + _count_near(from_b, tolerance)
     return near / (from_a.size + from_b.size)
 
@@ -405,9 +407,9 @@ def _check_mask(mask: ArrayLike, name: str) -> NDArray[np.bool_]:
 
 def _check_spacing(spacing: Spacing, axes: int) -> NDArray[np.float64]:
     scale = np.asarray(spacing, np.float64)
-    if scale.shape not in ((), (axes,)) or not (scale > 0).all():
+    if scale.shape not in ((), (axes,)) or not ((scale > 0) & np.isfinite(scale)).all():
         raise ValueError(
-            f"spacing is {spacing}; it must be a positive number, or {axes} of them, "
-            "one for each axis of the masks."
+            f"spacing is {spacing}; it must be a positive, finite number, or {axes} of "
+            "them, one for each axis of the masks."
         )
     return scale

@@ -99,7 +99,8 @@ def reliability(
         Number of bins, all of the same width, from 0 to 1. With C classes, no
         confidence is below 1/C: the first bins stay empty.
     ignore_index : int, optional
-        Pixels with this true label are left out.
+        Pixels with this true label are left out. What is predicted there may be
+        anything, NaN too.
 
     Returns
     -------
@@ -125,19 +126,22 @@ def reliability(
     """
     if bins != int(bins) or bins < 1:
         raise ValueError(f"bins is {bins!r}; it must be an integer, 1 or more.")
-    probabilities = _check_probabilities(probabilities)
-    truth = np.asarray(y_true)
-    C = probabilities.shape[-1]
-    if truth.shape != probabilities.shape[:-1]:
+    bins = int(bins)
+    truth, shape = np.asarray(y_true), np.shape(probabilities)
+    if truth.shape != shape[:-1]:
         raise ValueError(
-            f"probabilities has shape {probabilities.shape} and y_true {truth.shape}; "
-            f"y_true must have the shape of the pixels, {probabilities.shape[:-1]}."
+            f"probabilities has shape {shape} and y_true {truth.shape}; y_true must "
+            f"have the shape of the pixels, {shape[:-1]}."
         )
+    kept = np.ones(truth.shape, bool)
+    if ignore_index is not None:
+        kept = truth != ignore_index
+    truth = truth[kept]  # (pixels,)
+    probabilities = _check_probabilities(np.asarray(probabilities)[kept])
     labels = probabilities.argmax(axis=-1)
-    confusion_matrix(truth, labels, C, ignore_index)  # checks the labels
+    confusion_matrix(truth, labels, probabilities.shape[-1])  # checks the labels
     confidence = probabilities.max(axis=-1).astype(np.float64)
-    kept = truth != ignore_index if ignore_index is not None else ...
-    confidence, right = confidence[kept].ravel(), (labels == truth)[kept].ravel()
+    right = labels == truth
     # Bin m holds what lies in (edge m, edge m + 1]. Rounding may exceed 1 by a hair.
     edges = np.linspace(0, 1, bins + 1)
     m = np.searchsorted(edges, confidence, side="left").clip(1, bins) - 1

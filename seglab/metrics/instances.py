@@ -17,9 +17,9 @@ used for all measures here.
 Three numbers are called "average precision" of instances. They are not comparable, so
 none of the functions here is called that: `dsb2018_score`, TP / (TP + FP + FN) at ten
 thresholds, averaged over thresholds, then images; the same at one threshold, as
-Cellpose and StarDist report, which is that function with one threshold; and `coco_ap`,
-the area under the curve of precision against recall, for which each object needs a
-score.
+Cellpose and StarDist report, which is that function with one threshold, but for what
+its docstring says; and `coco_ap`, the area under the curve of precision against recall,
+for which each object needs a score.
 """
 
 from __future__ import annotations
@@ -173,7 +173,9 @@ def dsb2018_score(
         Pixels with this number in the truth are left out; see the module.
     thresholds : sequence of float
         Each at least 0.5 and below 1. Default: 0.5, 0.55, ..., 0.95, the Bowl's. One
-        threshold gives what Cellpose and StarDist call average precision.
+        threshold gives what Cellpose calls average precision and StarDist accuracy. But
+        both match a pair whose IoU *is* the threshold too, and StarDist adds up the
+        counts of all images first.
 
     Returns
     -------
@@ -385,7 +387,9 @@ def _overlaps(
 
 def _number(labels: NDArray[np.integer]) -> tuple[NDArray[np.intp], int]:
     """Give objects the numbers 0, 1, ... in the order they had; no object is -1."""
-    numbers, index = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
+    numbers, index = np.unique(
+        np.append(labels.ravel(), labels.dtype.type(0)), return_inverse=True
+    )
     return index[:-1] - 1, len(numbers) - 1  # 0, no object, is the smallest number
 
 

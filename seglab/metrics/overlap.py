@@ -451,6 +451,8 @@ def check_matrix(matrix: ArrayLike) -> NDArray[Any]:
             "stack of them (..., C, C). Make it with confusion_matrix(y_true, y_pred, "
             "num_classes)."
         )
+    if matrix.dtype.kind in "biu":  # sums and products of counts must not wrap round
+        matrix = matrix.astype(np.int64, copy=False)
     return matrix
 
 

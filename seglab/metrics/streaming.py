@@ -144,7 +144,12 @@ class MeanIoU(keras.metrics.Metric):
         good = ops.logical_and(i_is_class, j_is_class)
         pair = ops.where(good, C * i + j, C * C + 1)
         if self.ignore_index is not None:
-            ignored = ops.equal(truth, ops.cast(self.ignore_index, truth.dtype))
+            # As numbers: in the dtype of a mask the label could be one of the classes,
+            # since 255 of booleans is True, and 256 of uint8 is 0.
+            ignored = ops.equal(i, self.ignore_index)
+            if "float" in keras.backend.standardize_dtype(truth.dtype):
+                whole = ops.equal(truth, ops.floor(truth))
+                ignored = ops.logical_and(ignored, whole)
             pair = ops.where(ignored, C * C, pair)
         counts = _count(ops.reshape(pair, (-1,)), C * C + 2)  # (C * C + 2,) int32
         high = counts // _BASE

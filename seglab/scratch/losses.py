@@ -95,6 +95,7 @@ class CrossEntropy(Loss):
     def forward(self, prediction: Array, target: NDArray[Any]) -> float:
         """Compare scores, of shape (..., K), with labels of shape (...)."""
         counted, t = _one_hot(prediction, target, self.ignore_index)
+        prediction = np.where(counted[..., None] > 0, prediction, 0)  # 0 times NaN: NaN
         n = max(int(counted.sum()), 1)
         log_p = log_softmax(prediction, axis=-1)  # (..., K)
         self._grad = (np.exp(log_p) - t) * counted[..., None] / n
@@ -137,7 +138,7 @@ class Dice(Loss):
     def forward(self, prediction: Array, target: NDArray[Any]) -> float:
         """Compare probabilities, of shape (..., K), with labels of shape (...)."""
         counted, t = _one_hot(prediction, target, self.ignore_index)
-        p = prediction * counted[..., None]
+        p = np.where(counted[..., None] > 0, prediction, 0)  # 0 times NaN is NaN
         K = p.shape[-1]
         pixels = tuple(range(p.ndim - 1))  # all axes but that of the classes
         overlap = 2 * (p * t).sum(axis=pixels) + self.epsilon  # (K,)

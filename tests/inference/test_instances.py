@@ -205,3 +205,14 @@ LABELS, DISTANCE = np.zeros((4, 4), int), np.zeros((4, 4))
 def test_bad_arguments_are_refused(function, arguments, message):
     with pytest.raises(ValueError, match=message):
         function(**arguments)
+
+
+def test_half_precision_is_taken():
+    y, x = np.mgrid[:21, :40]
+    left, right = (np.hypot(y - 10, x - c) < 9 for c in (11, 27))
+    distance = distance_transform_edt(left | right)
+    # Distances here are below 16, where float16 has steps of 1 / 128 or less.
+    np.testing.assert_array_equal(
+        instances_from_distance(distance.astype(np.float16)) > 0, left | right
+    )
+    assert instances_from_distance(distance.astype(np.float16)).max() == 2

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from seglab.inference import predict
+from seglab.inference.network import Sizes
+from seglab.inference.prediction import _Axis, _cut
+from seglab.inference.tiling import mirror
 from seglab.models import unet
 
 ANY = (None, None, 1)
@@ -410,6 +413,7 @@ def test_progress_is_shown_of_tiles_alone(capsys):
         ({"tta": True}, "tta is True"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": 1.5}, "batch_size is 1.5"),
+        ({"batch_size": 0.0}, "batch_size is 0.0"),
         ({"progress": "bar"}, "progress is 'bar'"),
     ],
 )
@@ -427,3 +431,42 @@ def test_sizes_that_a_model_of_one_size_cannot_take():
     with pytest.raises(ValueError, match='Use tta="flips"'):
         predict(model, image, tta="dihedral")
     predict(model, image, tta="flips")
+    half_fixed = unet((None, 24, 1), 2, width=1, depth=2)
+    with pytest.raises(ValueError, match='Use tta="flips"'):
+        predict(half_fixed, random_image(48, 24, 1), tta="dihedral")
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.integers(0, 3),
+    st.sampled_from([0, 0.5]),
+)
+def test_a_tile_holds_the_pixels_that_it_should(size, tiles, stride, border, overlap):
+    """Also one that begins at the last row, and is that row's mirror image."""
+    tile = max(tiles * stride, stride + 2 * border)
+    sizes = Sizes(multiple=stride, border=border, stride=stride)
+    axis = _Axis(size, tile, sizes, overlap, "constant")
+    image = np.arange(size * 3.0).reshape(size, 3, 1)
+    columns = np.arange(3)
+    for number in range(len(axis.starts)):
+        rows = axis.pixels(number)
+        expected = image[np.ix_(rows, columns)]
+        np.testing.assert_array_equal(_cut(image, rows, columns), expected)
+        turned = image.transpose(1, 0, 2)
+        np.testing.assert_array_equal(
+            _cut(turned, columns, rows), expected.transpose(1, 0, 2)
+        )
+
+
+def test_the_last_row_is_that_of_a_mirrored_tile(network):
+    """Tiles as large as the stride abut, and the last begins at the last row."""
+    image = random_image(9, 9, 1)
+    tiled = predict(network, image, tile=4, overlap=0, progress=False)
+    last = mirror(8, 12, 9)
+    np.testing.assert_array_equal(last, [8, 7, 6, 5])
+    corner = run(network, image[np.ix_(last, last)][None])[0, 0, 0]
+    np.testing.assert_allclose(tiled[8, 8], corner, atol=1e-6)
+    turned = run(network, image[5:9, 5:9][None])[0, 0, 0]  # the same pixels, in order
+    assert np.abs(turned - corner).max() > 1e-4

@@ -121,3 +121,11 @@ def test_a_class_without_a_boundary_adds_nothing(differentiate):
     # So it is for a sum: what is left is Dice.
     both = 0.5 * Boundary() + Dice()
     assert float(both(truth, logits)) == float(Dice()(truth, logits))
+
+
+def test_signed_distance_refuses_what_has_no_boundary():
+    with pytest.raises(ValueError, match="num_classes is 1"):
+        signed_distance(np.zeros((1, 2, 2), int), num_classes=1)
+    with pytest.raises(ValueError, match="y_true holds the label 5"):
+        signed_distance(np.array([[[0, 5]]]), num_classes=2)
+    signed_distance(np.array([[[0, 255]]]), num_classes=2, ignore_index=255)

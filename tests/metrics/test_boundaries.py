@@ -170,10 +170,20 @@ def test_surface_dice_is_counting_pixels(pair, tolerance):
         return
     near = sum(distance <= tolerance + 1e-9 for distance in distances)
     assert got == near / len(distances)
-    assert surface_dice(pair[0], pair[0], 0) in (
-        1.0,
-        pytest.approx(np.nan, nan_ok=True),
-    )
+    same = 1.0 if np.any(pair[0]) else math.nan
+    np.testing.assert_equal(surface_dice(pair[0], pair[0], 0), same)
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, math.inf])
+def test_surface_dice_with_one_empty_mask_is_0_at_any_tolerance(tolerance):
+    empty, full = np.zeros((3, 3), bool), np.ones((3, 3), bool)
+    assert surface_dice(empty, full, tolerance) == 0.0
+    assert surface_dice(full, empty, tolerance) == 0.0
+
+
+def test_a_spacing_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="spacing is inf"):
+        surface_dice([[1]], [[1]], 1, spacing=math.inf)
 
 
 def test_rounding_does_not_decide_at_the_tolerance():

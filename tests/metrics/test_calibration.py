@@ -133,3 +133,15 @@ def test_what_is_no_probability_is_refused(probabilities, truth, options, messag
 def test_different_bins_do_not_add_up():
     with pytest.raises(ValueError, match="10 bins and the other 5"):
         reliability([[0.9, 0.1]], [0], 10) + reliability([[0.9, 0.1]], [0], 5)
+
+
+def test_what_is_predicted_at_ignored_pixels_is_not_looked_at():
+    probabilities = [[math.nan, math.nan], [0.9, 0.1], [7.0, 7.0]]
+    table = reliability(probabilities, [255, 0, 255], bins=5, ignore_index=255)
+    assert table.counts.tolist() == [0, 0, 0, 0, 1]
+    with pytest.raises(ValueError, match="values from nan"):
+        reliability(probabilities, [0, 0, 255], ignore_index=255)
+
+
+def test_a_whole_float_of_bins_will_do():
+    assert len(reliability([[0.9, 0.1]], [0], bins=15.0).counts) == 15

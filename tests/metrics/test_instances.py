@@ -249,3 +249,14 @@ def test_bad_input_is_refused(call, message):
 
 def test_negative_ignore_index_is_allowed():
     assert panoptic_quality([[-1, 1]], [[1, 1]], -1).pq == 1
+
+
+def test_large_numbers_of_objects_stay_apart():
+    """Numbers that only 64 bits tell apart, as a hash would give."""
+    labels = np.array([[2**53, 2**53 + 1, 0]], np.uint64)
+    assert panoptic_quality(labels, labels).tp == 2
+
+
+def test_an_iou_of_exactly_the_threshold_is_no_match():
+    """As the Bowl has it; Cellpose and StarDist would match."""
+    assert dsb2018_score([[1, 1]], [[1, 0]], thresholds=[0.5]) == 0.0

@@ -331,3 +331,17 @@ def test_import_loads_no_deep_learning_backend():
         "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_a_narrow_matrix_does_not_wrap_round(dtype):
+    """Other libraries count in 32 bits; twice a count must not become negative."""
+    largest = np.iinfo(dtype).max
+    matrix = np.array([[largest - 5, 3], [2, largest // 2]], dtype)
+    wide = matrix.astype(np.int64)
+    names = ("iou", "dice", "precision", "recall", "pixel_accuracy", "mean_iou")
+    for name in names:
+        metric = getattr(metrics, name)
+        np.testing.assert_array_equal(metric(matrix), metric(wide), err_msg=name)
+    hit, total = int(wide[0, 0]), int(wide[0].sum() + wide[:, 0].sum())
+    assert metrics.dice(matrix)[0] == pytest.approx(2 * hit / total, rel=1e-15)

@@ -247,3 +247,25 @@ def test_metrics_load_keras_only_for_the_metric():
     assert "MeanIoU" in dir(metrics)
     with pytest.raises(AttributeError, match="nothing_here"):
         metrics.nothing_here  # noqa: B018
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize(
+    ("dtype", "ignore"), [("bool", 255), ("uint8", 256), ("uint8", -1), ("int8", 255)]
+)
+def test_an_ignore_label_that_the_masks_cannot_hold_ignores_nothing(dtype, ignore):
+    """Cast to the masks' dtype it would be a class: 255 of booleans is True."""
+    truth = np.array([[[1, 0], [0, 1]]], dtype)
+    labels = np.array([[[0, 0], [1, 1]]], "int32")
+    metric = MeanIoU(2, ignore)
+    metric.update_state(truth, labels)
+    expected = confusion_matrix(truth, labels, 2, ignore)
+    np.testing.assert_array_equal(metric.confusion_matrix(), expected)
+    assert expected.sum() == 4
+
+
+def test_a_fraction_is_not_the_ignore_label():
+    metric = MeanIoU(2, 255)
+    metric.update_state(np.array([[[255.5, 0.0]]], "float32"), np.zeros((1, 1, 2), int))
+    with pytest.raises(ValueError, match="no class"):
+        metric.result()

@@ -177,3 +177,14 @@ def test_large_scores_do_not_overflow():
 def test_mistakes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(255), Dice(255)])
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+def test_scores_of_ignored_pixels_may_be_anything(loss, junk):
+    target = np.array([1, 255])
+    clean, dirty = np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([[0.2, 0.8], [junk, 0]])
+    assert loss.forward(dirty, target) == loss.forward(clean, target)
+    gradient = loss.backward()
+    assert np.isfinite(gradient).all()
+    assert not gradient[1].any()
