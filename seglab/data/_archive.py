@@ -12,11 +12,20 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from seglab.data.dataset import DataError
 
 Tree = Path | zipfile.Path
 """A folder or file, on disk or inside a zip: both list, read and name alike."""
+
+
+class Readable(Protocol):
+    """A file, of which nothing but its bytes is wanted."""
+
+    def read_bytes(self) -> bytes:
+        """Give all of its bytes."""
+
 
 MAX_FILES = 100_000
 """Most entries in a zip."""
@@ -58,7 +67,8 @@ def open_tree(path: Path) -> Iterator[Tree]:
         return
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
+    # A flipped bit may ask for a zip of the future, or spoil the UTF-8 of a name.
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
         raise DataError(
             f"{path} is neither a folder nor a zip file, or the zip is damaged (an "
             "interrupted download or copy?). Pack the folder that holds images/ and "

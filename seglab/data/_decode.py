@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-import zipfile
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from seglab.data._archive import MAX_FILE_BYTES, Tree
+from seglab.data._archive import MAX_FILE_BYTES, Readable
 from seglab.data.dataset import DataError
 
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -19,6 +17,9 @@ FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 MAX_PIXELS = 2**26
 """Most pixels in one image (8192 x 8192): a small file can claim any size."""
+
+ORIENTATION = 0x0112
+"""EXIF's number for how the camera was held: 1 is upright, 2 to 8 turn or mirror."""
 
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
 """Pillow's modes for gray of more than 8 bits; which one depends on its version."""
@@ -38,13 +39,6 @@ KNOWN_STARTS = {
 }
 """What files that are not what their name says tend to be, by their first bytes."""
 
-_BROKEN_ZIP = (
-    zipfile.BadZipFile,  # a wrong checksum
-    zlib.error,
-    EOFError,
-    NotImplementedError,  # a compression that zipfile does not know
-)
-
 _DAMAGED = (
     OSError,
     SyntaxError,  # Pillow's word for a broken PNG
@@ -56,10 +50,39 @@ _DAMAGED = (
 
 Size = tuple[int, int]
 
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+
+
+def read_bytes(path: Readable, label: str) -> bytes:
+    """Read all of a file, on disk or in a zip.
+
+    Parameters
+    ----------
+    path : Path or zipfile.Path
+        Any file.
+    label : str
+        What to call the file in an error.
+
+    Raises
+    ------
+    DataError
+        When it cannot be read, or is too large.
+    """
+    try:
+        # A lie in a zip's directory ends here: no more is read than it claims.
+        data = path.read_bytes()
+    except Exception as error:  # what damaged zips raise has no class in common
+        raise DataError(f"{label} cannot be read: {error}.") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(
+            f"{label} has {len(data)} bytes; at most {MAX_FILE_BYTES} are read."
+        )
+    return data
+
 
 def read_image(
-    path: Tree, label: str, size: Size | None = None
-) -> tuple[NDArray[np.uint8] | NDArray[np.float32], Size]:
+    path: Readable, label: str, size: Size | None = None
+) -> tuple[Pixels, Size]:
     """Read an image as gray or RGB.
 
     A photograph that a camera marked as turned (EXIF) is turned upright.
@@ -86,7 +109,19 @@ def read_image(
     DataError
         When the file cannot be read, or has transparent pixels.
     """
-    image = _open(path, label, upright=True)
+    pixels, original, _ = read_upright(path, label, size)
+    return pixels, original
+
+
+def read_upright(
+    path: Readable, label: str, size: Size | None = None
+) -> tuple[Pixels, Size, bool]:
+    """Read an image as `read_image` does, and tell whether EXIF has turned it.
+
+    A third value is True where a camera's mark has turned or mirrored the image: its
+    mask may have been drawn without.
+    """
+    image, turned = _open(path, label, upright=True)
     original = (image.height, image.width)
     if image.mode in SIXTEEN_BITS:
         # Either way the values are those of 16 bits.
@@ -115,14 +150,15 @@ def read_image(
     pixels = np.asarray(image)
     if pixels.ndim == 3 and _is_gray(pixels):
         pixels = pixels[..., 0]
-    return np.ascontiguousarray(pixels), original
+    return np.ascontiguousarray(pixels), original, turned
 
 
-def read_mask(path: Tree, label: str) -> NDArray[np.uint8]:
+def read_mask(path: Readable, label: str) -> NDArray[np.uint8]:
     """Read a mask: a PNG of one 8-bit label per pixel.
 
     The labels of a palette PNG are its indices (as in PASCAL VOC, where the
-    colors only help the eye), not its colors.
+    colors only help the eye), not its colors. Gray of 1 bit is 0 and 1; gray of 2 or
+    4 bits, in which 1 may stand for the label 1 or for a shade, is refused.
 
     Parameters
     ----------
@@ -140,7 +176,7 @@ def read_mask(path: Tree, label: str) -> NDArray[np.uint8]:
     DataError
         When it is not such a file; the message says how to make it one.
     """
-    image = _open(path, label)
+    image, _ = _open(path, label)
     if image.format != "PNG":
         raise DataError(f"{label} is a {image.format} file; a mask must be a PNG.")
     if image.mode in SIXTEEN_BITS:
@@ -160,7 +196,7 @@ def read_mask(path: Tree, label: str) -> NDArray[np.uint8]:
     raise DataError(_color_mask(image, label))
 
 
-def read_instances(path: Tree, label: str) -> NDArray[np.int32]:
+def read_instances(path: Readable, label: str) -> NDArray[np.int32]:
     """Read the numbers of objects: a gray PNG of 16 bits, or 8 where they suffice.
 
     Parameters
@@ -179,7 +215,7 @@ def read_instances(path: Tree, label: str) -> NDArray[np.int32]:
     DataError
         When it is not such a file.
     """
-    image = _open(path, label)
+    image, _ = _open(path, label)
     if image.format != "PNG" or image.mode not in (*SIXTEEN_BITS, "L", "1"):
         raise DataError(
             f"{label} is a {image.format} of Pillow's mode {image.mode}; numbers of "
@@ -189,22 +225,22 @@ def read_instances(path: Tree, label: str) -> NDArray[np.int32]:
     return np.asarray(image).astype(np.int32)
 
 
-def _open(path: Tree, label: str, upright: bool = False) -> Image.Image:
-    """Decode all of a file, so that damage shows here."""
-    try:
-        # A lie in a zip's directory ends here: no more is read than it claims.
-        data = path.read_bytes()
-    except (OSError, *_BROKEN_ZIP) as error:
-        raise DataError(f"{label} cannot be read: {error}.") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise DataError(
-            f"{label} has {len(data)} bytes; at most {MAX_FILE_BYTES} are read."
-        )
+def _open(
+    path: Readable, label: str, upright: bool = False
+) -> tuple[Image.Image, bool]:
+    """Decode all of a file, so that damage shows here.
+
+    A picture is turned upright, and it is said whether that changed it. Labels are
+    not turned; they must be in the file as they are given.
+    """
+    data = read_bytes(path, label)
+    turned = False
     try:
         image = Image.open(io.BytesIO(data), formats=sorted(set(FORMATS.values())))
         if image.width * image.height <= MAX_PIXELS:
             image.load()
             if upright:
+                turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
                 ImageOps.exif_transpose(image, in_place=True)
     except _DAMAGED as error:
         said = next(
@@ -221,7 +257,9 @@ def _open(path: Tree, label: str, upright: bool = False) -> Image.Image:
             f"{label} has {image.height} × {image.width} pixels; at most "
             f"{MAX_PIXELS} are read. Cut it into pieces."
         )
-    return image
+    if image.format == "PNG" and not upright:
+        _check_bits(image, data, label)
+    return image, turned
 
 
 def _is_gray(pixels: NDArray[np.uint8]) -> bool:
@@ -230,6 +268,28 @@ def _is_gray(pixels: NDArray[np.uint8]) -> bool:
         np.array_equal(part[..., 0], part[..., 1])
         and np.array_equal(part[..., 0], part[..., 2])
         for part in (pixels[len(pixels) // 2], pixels)
+    )
+
+
+def _check_bits(image: Image.Image, data: bytes, label: str) -> None:
+    """Refuse gray of 2 or 4 bits, whose samples Pillow multiplies by 85 or 17.
+
+    The sample may be the label. But a program that shrinks PNG files stores the labels
+    {0, 17} as 4 bits too, as {0, 1}: nothing in the file says which was meant.
+    """
+    bits, color = data[24:26]  # of the header, which comes first
+    if color != 0 or bits not in (2, 4):
+        return
+    step = 255 // (2**bits - 1)
+    grays = np.unique(np.asarray(image))
+    if not grays.any():
+        return  # 0 either way
+    pairs = ", ".join(f"{gray // step} (gray {gray})" for gray in grays[:6])
+    raise DataError(
+        f"{label} is a gray PNG of {bits} bits; its samples are {pairs}. Either could "
+        "be the label. If the sample is: Image.fromarray(np.asarray(Image.open(path)) "
+        f"// {step}).save(path). If the gray is: Image.fromarray(np.asarray("
+        "Image.open(path))).save(path)."
     )
 
 

@@ -23,6 +23,7 @@ import os
 import shutil
 import time
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seglab.data._archive import Tree, listing, open_tree
-from seglab.data._decode import FORMATS, Size, read_image, read_instances, read_mask
+from seglab.data._decode import (
+    FORMATS,
+    Size,
+    read_bytes,
+    read_image,
+    read_instances,
+    read_mask,
+    read_upright,
+)
 from seglab.data._simulation import SPLIT_NAMES, check_seed, check_size, split_sizes
 from seglab.data.dataset import DEFAULT_IGNORE, DataError, Dataset, Split
 from seglab.data.stream import MAX_MEMORY, StreamedArray
@@ -76,6 +85,8 @@ class _Facts:
     size: Size  # before resizing
     labels: NDArray[np.int64]  # all labels of the mask before resizing
     pixels: NDArray[np.int64]  # how many of each of these labels, after resizing
+    turned: bool  # whether EXIF turned the image, and not the mask
+    checksums: dict[str, int]  # of the files, by folder
 
 
 @dataclass(frozen=True)
@@ -115,14 +126,17 @@ def read_folder(
         several sizes. The aspect ratio is not kept.
     count : int, optional
         Read so many images over all splits, in the splits' proportions, chosen at
-        random; a smaller count gives a part of a larger one's images.
+        random. Fewer images of a split are always a part of more of them; but
+        rounding may leave a split an image less when `count` grows, unless all splits
+        have one size.
     seed : int
         Seed of the random split and choice.
     stream : bool, default False
         Leave images and masks on disk and read those that are indexed, each time anew:
         for data that do not fit into memory. Every file is still read once here, so
         that what is wrong with one is said now and not in the third hour of training;
-        a file that has changed since is refused when it is read. A zip stays open.
+        a file whose bytes have changed since is refused when it is read. A zip stays
+        open.
 
     Returns
     -------
@@ -189,6 +203,13 @@ def read_folder(
         said.append(
             f"{len(order) - len(color)} of {len(order)} images are gray; all are given "
             "as RGB."
+        )
+    turned = [name for name in order if facts[name].turned]
+    if turned:
+        said.append(
+            f"{len(turned)} of {len(order)} images, such as {turned[0]}, were turned "
+            "upright as the camera's mark in them (EXIF) says, and their masks were "
+            "not: a mask must be drawn on the upright picture."
         )
     for text in said:
         log.info("%s: %s", path, text)
@@ -372,11 +393,13 @@ def _read_card(root: Tree) -> _Card:
     inside = listing(root)
     if "dataset.json" not in inside:
         return _Card({}, None, None)
+    data = read_bytes(inside["dataset.json"], "dataset.json")
     try:
-        card = json.loads(inside["dataset.json"].read_bytes().decode("utf-8-sig"))
+        card = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise DataError("dataset.json is not UTF-8 text; save it as UTF-8.") from None
-    except json.JSONDecodeError as error:
+    # Beside what is no JSON: a number or brackets thousands of characters long.
+    except (ValueError, RecursionError) as error:
         raise DataError(f"dataset.json is not valid JSON: {error}.") from None
     if not isinstance(card, dict):
         raise DataError(
@@ -429,11 +452,16 @@ def _read_index(
     if "index.csv" not in inside:
         return None, {}
     try:
-        text = inside["index.csv"].read_bytes().decode("utf-8-sig")
+        text = read_bytes(inside["index.csv"], "index.csv").decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError("index.csv is not UTF-8 text; save it as CSV UTF-8.") from None
     lines = csv.reader(io.StringIO(text, newline=""))
-    rows = [(lines.line_num, row) for row in lines if row]
+    try:
+        rows = [(lines.line_num, row) for row in lines if row]
+    except csv.Error as error:
+        raise DataError(
+            f"line {lines.line_num} of index.csv is not valid CSV: {error}."
+        ) from None
     head = [cell.strip() for cell in rows[0][1]] if rows else []
     if "name" not in head:
         hint = ""
@@ -590,16 +618,24 @@ def _read_samples(
 ) -> dict[str, _Sample]:
     """Read images with their masks, several at a time."""
     first, *_ = _gather(lambda name: _read_sample(files[name], size), names[:1])
-    channels = 1 if first.image.ndim == 2 else 3
-    memory = len(names) * first.mask.size * channels * np.dtype(np.float32).itemsize
+    _check_memory(len(names), first.mask.size, first.image.ndim == 3)
+    rest = _gather(lambda name: _read_sample(files[name], size), names[1:])
+    # One image in color makes three channels of all.
+    color = any(sample.image.ndim == 3 for sample in rest)
+    _check_memory(len(names), first.mask.size, color)
+    return dict(zip(names, [first, *rest], strict=True))
+
+
+def _check_memory(count: int, pixels: int, color: bool) -> None:
+    """Refuse what would not fit, as float32, into the memory that may be used."""
+    memory = count * pixels * (3 if color else 1) * np.dtype(np.float32).itemsize
     if memory > MAX_MEMORY:
         raise DataError(
-            f"{len(names)} images like the first would take {memory / 2**30:.1f} GiB "
-            f"of memory; at most {MAX_MEMORY / 2**30:.0f} are read. Pass stream=True "
-            "to leave them on disk, size= for smaller images or count= for fewer."
+            f"{count} {'RGB' if color else 'gray'} images of the first one's size "
+            f"would take {memory / 2**30:.1f} GiB of memory; at most "
+            f"{MAX_MEMORY / 2**30:.0f} are read. Pass stream=True to leave them on "
+            "disk, size= for smaller images or count= for fewer."
         )
-    rest = _gather(lambda name: _read_sample(files[name], size), names[1:])
-    return dict(zip(names, [first, *rest], strict=True))
 
 
 def _examine(
@@ -614,22 +650,39 @@ def _examine(
     return dict(zip(names, found, strict=True))
 
 
+class _Summed:
+    """A file that keeps the checksum of what was read of it."""
+
+    def __init__(self, file: Tree) -> None:
+        self.file, self.checksum = file, 0
+
+    def read_bytes(self) -> bytes:
+        data = self.file.read_bytes()
+        self.checksum = zlib.crc32(data)
+        return data
+
+
 def _read_sample(files: _Files, size: Size | None) -> _Sample:
-    image, original = read_image(files.image, _label("images", files.image), size)
-    mask = read_mask(files.mask, _label("masks", files.mask))
+    summed = {"images": _Summed(files.image), "masks": _Summed(files.mask)}
+    image, original, turned = read_upright(
+        summed["images"], _label("images", files.image), size
+    )
+    mask = read_mask(summed["masks"], _label("masks", files.mask))
     _check_same(files, original, "masks", files.mask, mask.shape)
     labels = _labels(mask)
     instances = None
     if files.instances is not None:
         label = _label("instances", files.instances)
-        instances = read_instances(files.instances, label)
+        summed["instances"] = _Summed(files.instances)
+        instances = read_instances(summed["instances"], label)
         _check_same(files, original, "instances", files.instances, instances.shape)
     if size is not None and size != original:
         mask = resize_masks(mask[None], size)[0].astype(np.uint8)
         if instances is not None:
             instances = resize_masks(instances[None], size)[0].astype(np.int32)
     pixels = np.bincount(mask.ravel(), minlength=256)[labels]
-    facts = _Facts(image.shape, original, labels, pixels)
+    checksums = {folder: file.checksum for folder, file in summed.items()}
+    facts = _Facts(image.shape, original, labels, pixels, turned, checksums)
     return _Sample(image, mask, instances, facts)
 
 
@@ -875,8 +928,9 @@ class _Reader:
     def image(self, i: int) -> NDArray[np.float32]:
         """Read an image, (H, W, C)."""
         file = self.files[i].image
-        pixels, original = read_image(file, _label("images", file), self.size)
-        self._check(i, "images", file, original, pixels.shape == self.facts[i].shape)
+        summed = _Summed(file)
+        pixels, *_ = read_image(summed, _label("images", file), self.size)
+        self._check(i, "images", summed)
         image = np.empty((*pixels.shape[:2], self.channels), np.float32)
         _scale(pixels, image)
         return image
@@ -884,17 +938,18 @@ class _Reader:
     def mask(self, i: int) -> NDArray[np.int32]:
         """Read a mask, (H, W)."""
         file = self.files[i].mask
-        mask = read_mask(file, _label("masks", file))
-        known = np.array_equal(_labels(mask), self.facts[i].labels)
-        self._check(i, "masks", file, mask.shape, known)
+        summed = _Summed(file)
+        mask = read_mask(summed, _label("masks", file))
+        self._check(i, "masks", summed)
         return self._resize(mask)
 
     def instances(self, i: int) -> NDArray[np.int32]:
         """Read the numbers of objects, (H, W)."""
         file = self.files[i].instances
         assert file is not None  # for all images or none: see _pair
-        numbers = read_instances(file, _label("instances", file))
-        self._check(i, "instances", file, numbers.shape, True)
+        summed = _Summed(file)
+        numbers = read_instances(summed, _label("instances", file))
+        self._check(i, "instances", summed)
         return self._resize(numbers)
 
     def _resize(self, labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -902,13 +957,11 @@ class _Reader:
             labels = resize_masks(labels[None], self.size)[0]
         return labels.astype(np.int32, copy=False)
 
-    def _check(
-        self, i: int, folder: str, file: Tree, size: tuple[int, ...], same: bool
-    ) -> None:
-        if size != self.facts[i].size or not same:
+    def _check(self, i: int, folder: str, summed: _Summed) -> None:
+        if summed.checksum != self.facts[i].checksums[folder]:
             raise DataError(
-                f"{_label(folder, file)} is not what it was when the data set was "
-                "loaded: its size, colors or labels have changed. Load it again."
+                f"{_label(folder, summed.file)} is not what it was when the data set "
+                "was loaded: its bytes have changed. Load it again."
             )
 
 

@@ -268,7 +268,7 @@ def _read(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with np.load(path) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, TypeError) as error:
+    except Exception as error:  # what damaged files raise has no class in common
         raise ValueError(
             f"{path} is not a file of weights, a NumPy archive (.npz): {error}."
         ) from error

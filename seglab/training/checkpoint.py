@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -118,11 +119,12 @@ class State:
             "learning_rate": history.learning_rate,
             "random_state": self.random_state,
         }
-        arrays: dict[str, Any] = {"record": np.array(json.dumps(record))}
-        arrays["val_iou"] = history.val_iou
+        arrays: dict[str, Any] = {"val_iou": history.val_iou}
         for group in ("variables", "optimizer", "best_weights"):
             for index, array in enumerate(getattr(self, group)):
                 arrays[f"{group}/{index}"] = array
+        record["arrays"] = len(arrays)
+        arrays["record"] = np.array(json.dumps(record))
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / FILE, lambda file: np.savez(file, **arrays))
 
@@ -138,20 +140,30 @@ class State:
         path = folder / FILE
         try:
             with np.load(path, allow_pickle=False) as file:
+                # Reading an array stops at its end, which a wrong header may set too
+                # early for the checksum to be looked at.
+                if file.zip.testzip() is not None:
+                    raise zipfile.BadZipFile
                 arrays = {name: file[name] for name in file.files}
-            record = json.loads(str(arrays["record"]))
+            record = json.loads(str(arrays.pop("record")))
+            if record["format"] == FORMAT:
+                # A wrong length in the zip's directory can hide files.
+                if record.get("arrays", len(arrays)) != len(arrays):
+                    raise zipfile.BadZipFile
+                return cls._of_file(record, arrays)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception as error:  # what damaged files raise has no class in common
             raise CheckpointError(
                 f"{path} is damaged. Delete it to begin the training anew."
-            ) from None
-        if record["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path} was written by another version of seglab. Delete it to begin "
-                "the training anew."
-            )
+            ) from error
+        raise CheckpointError(
+            f"{path} was written by another version of seglab. Delete it to begin the "
+            "training anew."
+        )
 
+    @classmethod
+    def _of_file(cls, record: dict[str, Any], arrays: dict[str, Any]) -> State:
         def group(name: str) -> Arrays:
             count = sum(key.startswith(f"{name}/") for key in arrays)
             return [arrays[f"{name}/{index}"] for index in range(count)]
@@ -244,23 +256,28 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Parameters
     ----------
     path : Path
-        The file to make or to replace. Beside it, a file with ``.part`` added to the
-        name is what an interruption leaves behind; the next call overwrites it.
+        The file to make or to replace. It is written under a name of its own that ends
+        in ``.part``, so that two processes do not write into one file. One that is
+        killed meanwhile leaves that file behind, which may be deleted.
     write : callable
         Takes the open file.
     """
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())  # on the disk, before it gets its name
-    part.replace(path)
+    # Not tempfile's, which nobody but the owner could read.
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())  # on the disk, before it gets its name
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def describe(
     model: keras.Model, dataset: Dataset, settings: dict[str, Any]
 ) -> dict[str, str]:
-    """Spell all that decides how a training goes, for comparison.
+    """Spell what decides how a training goes, for comparison.
 
     Parameters
     ----------
@@ -269,7 +286,9 @@ def describe(
     dataset : Dataset
         A few images of the training and validation splits stand for all.
     settings : dict
-        Arguments of `fit`.
+        Arguments of `fit`. A function is spelled by its name, and an object without a
+        `repr` of its own by its class: what is in them has no spelling that is the
+        same in each process and version of Python.
 
     Returns
     -------

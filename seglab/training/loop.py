@@ -107,7 +107,9 @@ def fit(
         from there, exactly: a training that was killed and called again ends with the
         weights of one that was not, to the bit where the backend repeats its results
         (on a CPU it does). All that decides the result must be as before, or an error
-        says what is not. `patience` may differ, and `epochs` too unless
+        says what is not, as far as that can be told: of the data a few images are
+        compared, of a function its name alone, and of an object without a `repr` of
+        its own its class. `patience` may differ, and `epochs` too unless
         `learning_rate` is a schedule that is stretched over them. Once all epochs are
         trained, the call gives their result. What `callbacks` remember is not kept.
     log : str or Path, optional

@@ -105,6 +105,21 @@ def test_what_is_no_zip(tmp_path):
     refused(path, "interrupted download")
 
 
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [
+        (6, 99),  # "a zip of version 9.9 is needed to read this": NotImplementedError
+        (46, 0xFF),  # first byte of the name, which is no UTF-8: UnicodeDecodeError
+    ],
+)
+def test_a_zip_with_a_damaged_directory(tmp_path, offset, value):
+    path = zipped(tmp_path, [("ä.png", b"x")])  # the name is marked as UTF-8
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + offset] = value
+    path.write_bytes(data)
+    refused(path, "or the zip is damaged")
+
+
 def test_an_empty_zip_is_opened(tmp_path):
     with open_tree(zipped(tmp_path, [])) as root:
         assert listing(root) == {}

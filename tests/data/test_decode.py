@@ -1,12 +1,15 @@
 """Each kind of image file becomes the array it stands for, or a clear error."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from seglab.data import DataError
 from seglab.data import _decode as decode
-from seglab.data._decode import read_image, read_instances, read_mask
+from seglab.data._decode import read_image, read_instances, read_mask, read_upright
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
 GRAY = RGB[..., 0]
@@ -32,6 +35,30 @@ def refused(read, path, match):
     with pytest.raises(DataError, match=match) as error:
         read(path, "masks/x.png")
     return str(error.value)
+
+
+def gray_png(path, samples, bits):
+    """Write a gray PNG of any depth by hand, as its specification has it."""
+
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    height, width = samples.shape
+    lines = b""
+    for row in samples.tolist():
+        text = "".join(f"{sample:0{bits}b}" for sample in row)
+        text += "0" * (-len(text) % 8)  # a line ends with a whole byte
+        line = [int(text[i : i + 8], 2) for i in range(0, len(text), 8)]
+        lines += bytes([0, *line])  # filter 0: as they are
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+    return path
 
 
 # --- images ------------------------------------------------------------------
@@ -95,6 +122,16 @@ def test_a_camera_s_turn_is_followed(saved):
     array, size = read_image(path, "images/x")
     np.testing.assert_array_equal(array, np.rot90(RGB, -1))
     assert size == (7, 5)
+
+
+def test_whether_it_was_turned_is_told(saved):
+    assert not read_upright(saved(RGB), "x")[2]
+    exif = Image.Exif()
+    for orientation in range(10):  # 1 is upright, 0 and 9 mean nothing
+        exif[0x0112] = orientation
+        array, _, turned = read_upright(saved(RGB, exif=exif), "x")
+        assert turned is not np.array_equal(array, RGB)
+        assert turned is (2 <= orientation <= 8)
 
 
 def test_size_is_that_of_the_file(saved):
@@ -173,6 +210,42 @@ def test_black_and_white_masks_are_0_and_1(saved):
     mask = read_mask(saved(GRAY > 127), "m")
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, GRAY > 127)
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_gray_of_1_and_8_bits_is_what_the_file_stores(tmp_path, bits):
+    samples = GRAY % 2**bits if bits == 1 else GRAY
+    path = gray_png(tmp_path / "x.png", samples, bits)
+    np.testing.assert_array_equal(read_mask(path, "m"), samples)
+    np.testing.assert_array_equal(read_instances(path, "i"), samples)
+
+
+def test_gray_of_16_bits_is_what_the_file_stores(tmp_path):
+    samples = GRAY.astype(np.uint16) * 200
+    path = gray_png(tmp_path / "x.png", samples, 16)
+    np.testing.assert_array_equal(read_instances(path, "i"), samples)
+
+
+@pytest.mark.parametrize(("bits", "step"), [(2, 85), (4, 17)])
+def test_gray_of_2_and_4_bits_could_be_either(tmp_path, bits, step):
+    """The label 1, as somebody wrote it; or the label 17, as a program shrank it."""
+    samples = GRAY % 2**bits
+    path = gray_png(tmp_path / "x.png", samples, bits)
+    # For an image, Pillow's scaling is what the shades mean.
+    np.testing.assert_array_equal(pixels(path), samples * step)
+    for read in (read_mask, read_instances):
+        said = refused(read, path, f"gray PNG of {bits} bits.*Either could be")
+        assert f"0 (gray 0), 1 (gray {step})" in said
+    # Both ways out that the message names lead to what they say.
+    recipes = said.split("If the ")[1:]
+    assert [recipe.split()[0] for recipe in recipes] == ["sample", "gray"]
+    for recipe, labels in zip(recipes, (samples, samples * step), strict=True):
+        new = gray_png(tmp_path / "new.png", samples, bits)
+        code = recipe.split("is: ")[1].strip().removesuffix(".")
+        exec(code, {"np": np, "Image": Image, "path": new})
+        np.testing.assert_array_equal(read_mask(new, "m"), labels)
+    nothing = gray_png(path, samples * 0, bits)
+    np.testing.assert_array_equal(read_mask(nothing, "m"), samples * 0)
 
 
 def indexed(labels, palette):

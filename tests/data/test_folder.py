@@ -213,7 +213,7 @@ def test_count_keeps_the_proportions(sizes, count, seed):
         assert part == sorted(part) and set(part) <= set(names[split])
 
 
-def test_a_smaller_count_is_part_of_a_larger_one():
+def test_with_splits_of_one_size_a_smaller_count_is_part_of_a_larger_one():
     names = {split: [f"{split}{i}" for i in range(40)] for split in "abc"}
     chosen = [
         {name for part in _choose(names, count, seed=0).values() for name in part}
@@ -221,6 +221,36 @@ def test_a_smaller_count_is_part_of_a_larger_one():
     ]
     assert [len(part) for part in chosen] == [3, 9, 30, 60, 120]
     assert all(few <= more for few, more in pairwise(chosen))
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=3, max_size=3),
+    st.lists(st.integers(3, 120), min_size=2, max_size=2),
+    st.integers(0, 5),
+)
+def test_fewer_images_of_a_split_are_part_of_more(sizes, counts, seed):
+    """Whatever the splits' sizes, which rounding may even make shrink."""
+    names = {
+        split: [f"{split}{i}" for i in range(n)]
+        for split, n in zip("abc", sizes, strict=True)
+    }
+    one, other = (_choose(names, min(count, sum(sizes)), seed) for count in counts)
+    for split in names:
+        few, more = sorted((set(one[split]), set(other[split])), key=len)
+        assert few <= more
+
+
+def test_a_split_may_have_an_image_less_when_count_grows():
+    """What the documentation of `count` owns up to."""
+    names = {
+        split: [f"{split}{i}" for i in range(n)]
+        for split, n in zip("abc", (50, 7, 3), strict=True)
+    }
+    sizes = [
+        [len(part) for part in _choose(names, count, seed=0).values()]
+        for count in (29, 30)
+    ]
+    assert sizes == [[24, 3, 2], [25, 4, 1]]
 
 
 @pytest.mark.parametrize("count", [2, 0, -1, 2.5, True, "all"])
@@ -275,6 +305,24 @@ def test_gray_among_color_becomes_rgb_and_is_said(tmp_path):
         np.testing.assert_array_equal(
             by_name(data)["a"][0][..., channel], np.float32(gray) / 255
         )
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 8])
+@pytest.mark.parametrize("stream", [False, True])
+def test_images_that_a_camera_s_mark_turns_are_counted(tmp_path, orientation, stream):
+    """Of a square, or when it is upside down, no size tells that the mask is not."""
+    images, masks = arrays(height=9)
+    root = write(tmp_path / "mine", images, masks)
+    assert "EXIF" not in read_folder(root, stream=stream).notes
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(images[2]).save(root / "images/c.png", exif=exif)
+    data = read_folder(root, stream=stream)
+    assert "1 of 10 images, such as c, were turned upright" in data.notes
+    assert "a mask must be drawn on the upright picture" in data.notes
+    image, mask = by_name(data)["c"]
+    assert not np.array_equal(image[..., 0], np.float32(images[2]) / 255)
+    np.testing.assert_array_equal(mask, masks[2])
 
 
 def test_gray_stored_as_rgb_is_gray(tmp_path):
@@ -442,9 +490,11 @@ def test_damaged_files_are_all_named(good):
     whole = (good / "images/b.png").read_bytes()
     (good / "images/b.png").write_bytes(whole[: len(whole) // 2])
     (good / "masks/c.png").write_bytes(b"")
-    said = refused(good, "Also not usable")
-    assert "damaged or cut off" in said or "an empty file" in said
-    assert {"b", "c"} >= set(said.rsplit("usable: ")[1].rstrip("."))
+    (good / "index.csv").write_text(rows())  # b and c are both of train, in this order
+    said = refused(good, r"images/b\.png begins as a PNG and is damaged or cut off")
+    assert said.split("Also not usable: ")[1] == "c."
+    (good / "images/b.png").write_bytes(whole)
+    assert "not usable" not in refused(good, r"masks/c\.png .* an empty file")
 
 
 @pytest.mark.parametrize(
@@ -461,6 +511,8 @@ def test_damaged_files_are_all_named(good):
         ('{"classes": ["a", "b", "c"], "ignore_index": "255"}', "label up to 255"),
         ('{"classes": ["a", "b", "c"], "ignore_index": true}', "label up to 255"),
         ('{"title": 3}', "title in dataset.json is 3; it must be text"),
+        pytest.param("[" * 100_000, "dataset.json is not valid JSON", id="brackets"),
+        pytest.param("1" * 5000, "dataset.json is not valid JSON", id="digits"),
     ],
 )
 def test_bad_dataset_json(good, text, match):
@@ -471,6 +523,27 @@ def test_bad_dataset_json(good, text, match):
 def test_dataset_json_that_is_not_utf8(good):
     (good / "dataset.json").write_bytes(b'{"title": "\xff"}')
     refused(good, "dataset.json is not UTF-8")
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "index.csv", "masks/b.png"])
+@pytest.mark.parametrize("what", ["bytes", "name", "compression"])
+def test_a_zip_that_is_damaged_inside(good, name, what):
+    (good / "index.csv").write_text(rows())
+    path = pack(good)
+    with zipfile.ZipFile(path) as archive:
+        at = archive.getinfo(name).header_offset
+    data = bytearray(path.read_bytes())
+    # The file's head is 30 bytes and its name; the directory repeats both.
+    entry = data.rindex(name.encode()) - 46
+    if what == "bytes":
+        data[at + 30 + len(name) + 3] ^= 1
+    elif what == "name":
+        data[at + 30] ^= 1
+    else:
+        data[entry + 10] = 99
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=rf"^{name} cannot be read"):
+        read_folder(path)
 
 
 def rows(**changed):
@@ -495,6 +568,11 @@ def rows(**changed):
         (rows().replace("d,train\n", ""), r"no row for d \(1 of 10 images\)"),
         (rows() + "k,train,oak\n", "line 12 of index.csv has 3 values for 2 columns"),
         (rows(**dict.fromkeys(NAMES, "test")), "0 train images and none for val"),
+        pytest.param(
+            rows() + "k" * 200_000,
+            "line 12 of index.csv is not valid CSV: field larger",
+            id="a huge field",
+        ),
     ],
 )
 def test_bad_index(good, text, match):
@@ -512,6 +590,18 @@ def test_more_than_fits_into_memory(good, monkeypatch):
     monkeypatch.setattr("seglab.data.folder.MAX_MEMORY", 10 * 12 * 9 * 4 - 1)
     refused(good, "GiB of memory.*size=.*count=")
     assert len(by_name(read_folder(good, count=9))) == 9
+
+
+def test_one_image_in_color_makes_all_larger(good, monkeypatch):
+    """All gray fits to the byte; the first image, a, does not tell of the last, h."""
+    (good / "index.csv").write_text(rows())
+    monkeypatch.setattr("seglab.data.folder.MAX_MEMORY", 10 * 12 * 9 * 4)
+    assert read_folder(good).image_shape == (12, 9, 1)
+    images, _ = arrays(channels=3)
+    Image.fromarray(images[0]).save(good / "images/h.png")
+    refused(good, "10 RGB images .* GiB of memory")
+    monkeypatch.setattr("seglab.data.folder.MAX_MEMORY", 10 * 12 * 9 * 4 * 3)
+    assert read_folder(good).image_shape == (12, 9, 3)
 
 
 @pytest.mark.parametrize("size", [0, (3,), "big", 2.5])

@@ -323,10 +323,21 @@ def test_a_file_that_has_changed_is_refused(tmp_path):
     data = read_folder(root, stream=True)
     new = "is not what it was when the data set was loaded"
     gray = np.zeros((10, 8), np.uint8)
+
+    def mirrored(kind):
+        """Of the same size, colors and labels, at other places."""
+        pixels = np.asarray(Image.open(root / kind / "t01.png"))
+        assert not np.array_equal(pixels, pixels[:, ::-1])
+        return np.ascontiguousarray(pixels[:, ::-1])
+
     for kind, pixels in {
-        "images": (gray[:5], np.stack([gray, gray, gray + 1], -1)),
-        "masks": (gray[:5], gray + 77),
-        "instances": (gray[:5],),
+        "images": (
+            mirrored("images"),
+            gray[:5],
+            np.stack([gray, gray, gray + 1], -1),
+        ),
+        "masks": (mirrored("masks"), gray[:5], gray + 77),
+        "instances": (mirrored("instances"), gray[:5]),
     }.items():
         for changed in pixels:
             Image.fromarray(changed).save(root / kind / "t01.png")

@@ -238,7 +238,9 @@ def test_a_missing_file_is_explained(tmp_path, monkeypatch):
         mobilenet_unet((32, 32, 3), 2, weights=tmp_path / "none.npz")
 
 
-@pytest.mark.parametrize("kind", ["text", "array", "missing", "shape"])
+@pytest.mark.parametrize(
+    "kind", ["text", "array", "truncated", "encrypted", "missing", "shape"]
+)
 def test_a_wrong_file_is_refused(kind, arrays, tmp_path):
     path, name = tmp_path / "weights.npz", "conv3_depthwise/bias"
     if kind == "text":
@@ -246,6 +248,14 @@ def test_a_wrong_file_is_refused(kind, arrays, tmp_path):
     elif kind == "array":
         with path.open("wb") as out:
             np.save(out, np.zeros(3))
+    elif kind == "truncated":
+        np.savez(path, **arrays)
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "encrypted":  # a flipped bit says so
+        np.savez(path, **arrays)
+        content = bytearray(path.read_bytes())
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+        path.write_bytes(content)
     elif kind == "missing":
         np.savez(
             path, **{k: a for k, a in arrays.items() if k != "conv3_depthwise/bias"}
@@ -255,6 +265,8 @@ def test_a_wrong_file_is_refused(kind, arrays, tmp_path):
     message = {
         "text": "not a file of weights",
         "array": "not a file of weights",
+        "truncated": "not a file of weights",
+        "encrypted": "not a file of weights",
         "missing": f"'{name}' is missing",
         "shape": rf"'{name}' has shape \(7,\), and must have shape \(32,\)",
     }[kind]
