@@ -730,7 +730,7 @@ def _model_table(model: Any, size: int | None, axis: int) -> LayerTable:
             f"size is {size}, and the model takes {fixed} pixels along this axis; "
             "leave size out."
         )
-    fields = _graph_fields(model, _PIXELS, axis, stop=False)
+    fields = _graph_fields(model, _PIXELS, axis, stop=False)  # at a fitting size
     # In the order of Keras's summary, not in that of the search.
     operations = getattr(model, "operations", model.layers)
     order = {id(operation): i for i, operation in enumerate(operations)}
@@ -752,6 +752,9 @@ def _model_table(model: Any, size: int | None, axis: int) -> LayerTable:
             keras.KerasTensor((N, *sides, C), image.dtype)
         )
         shapes = [output.shape for output in outputs]
+        # Where a "same" window begins depends on the size, now that it is known.
+        known = {id(t): shape for t, shape in zip(tensors, shapes, strict=True)}
+        fields = _graph_fields(model, _PIXELS, axis, stop=False, shapes=known)
     return LayerTable(
         LayerGeometry(
             "image" if tensor is image else tensor._keras_history.operation.name,
@@ -770,11 +773,16 @@ def _graph_field(model: Any, field: ReceptiveField, axis: int) -> ReceptiveField
 
 
 def _graph_fields(
-    model: Any, field: ReceptiveField, axis: int, stop: bool = True
+    model: Any,
+    field: ReceptiveField,
+    axis: int,
+    stop: bool = True,
+    shapes: Mapping[int, Sequence[Any]] | None = None,
 ) -> dict[int, tuple[Any, ReceptiveField | None]]:
     """Give each tensor of a model, by its id, with its field.
 
-    At a layer that sees the whole image, `stop` with an error, or give None.
+    At a layer that sees the whole image, `stop` with an error, or give None. Of tensors
+    by their ids, `shapes` says more than they do themselves.
     """
     fields: dict[int, tuple[Any, ReceptiveField | None]] = {
         id(model.inputs[0]): (model.inputs[0], field)
@@ -796,7 +804,8 @@ def _graph_fields(
         if not stop and (len(known) < len(before) or _sees_all(layer)):
             fields[id(tensor)] = tensor, None
         else:
-            after = _layer_field(layer, known, inputs[0].shape, axis)
+            shape = (shapes or {}).get(id(inputs[0]), inputs[0].shape)
+            after = _layer_field(layer, known, shape, axis)
             fields[id(tensor)] = tensor, after
     return fields
 

@@ -626,3 +626,16 @@ def test_repr_reads_as_numbers():
     field = receptive_field([(2, 2)])
     assert isinstance(field, ReceptiveField)
     assert repr(field) == "ReceptiveField(size=2, jump=2, start=0.5)"
+
+
+@pytest.mark.parametrize("size", range(5, 12))
+def test_a_table_at_a_size_has_the_fields_of_that_size(size):
+    """Where a "same" window with a stride begins depends on whether the size is odd."""
+    image = keras.Input((None, None, 1))
+    x = layers.Conv2D(1, 3, strides=2, padding="same")(image)
+    x = layers.Conv2D(1, 3, strides=2, padding="same")(x)
+    found = layer_table(keras.Model(image, x), size=size)
+    window = (3, 2, 1, "same")
+    expected = layer_table([window, window], size=size)
+    assert [row.size for row in found] == [row.size for row in expected]
+    assert [row.field.start for row in found] == [row.field.start for row in expected]

@@ -243,6 +243,8 @@ def to_dense(model: keras.Model) -> keras.Model:
             seen = _see(seen, layer.pool_size, dilation)
             dilation = _times(dilation, layer.strides)
         else:
+            if isinstance(layer, layers.BatchNormalization):
+                config["axis"] = -1  # of a vector also called 1, which a map's rows are
             new = type(layer).from_config(config)
         converted[layer] = new
 
@@ -543,12 +545,23 @@ def _obstacle(layer: layers.Layer, flat: bool) -> str:
         flat or layer.axis not in (-1, len(layer.input.shape) - 1)
     ):
         return "it does not normalize the channels of a map, but places of it"
+    if flat and kind in _POINTWISE and _joins_values(layer):
+        return (
+            "behind Flatten it takes the softmax over all places of the patch, which a "
+            "map has for the channels of each place alone"
+        )
     if kind in (layers.Flatten, layers.Dense, *_POINTWISE):
         return ""
     return (
         "known are Conv2D, MaxPooling2D, Flatten, Dense, and layers that do the same "
         "at every place: activations, dropout, batch normalization"
     )
+
+
+def _joins_values(layer: layers.Layer) -> bool:
+    """Whether an activation makes a value depend on the others of its vector."""
+    name = getattr(getattr(layer, "activation", None), "__name__", "")
+    return "softmax" in name or name in ("sparsemax", "glu")
 
 
 def _times(a: Sequence[int], b: Sequence[int]) -> tuple[int, int]:

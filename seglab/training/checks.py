@@ -24,7 +24,7 @@ def check_counts(least: int = 1, **counts: Any) -> None:
         When one is not.
     """
     for name, count in counts.items():
-        if count != int(count) or count < least:
+        if not isinstance(count, int | np.integer) or count < least:
             raise ValueError(
                 f"{name} is {count!r}; it must be an integer, {least} or more."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -74,10 +75,13 @@ class RangeTest:
         """The losses without the noise of single batches, (S,): what to draw.
 
         A Gaussian window: it looks as far ahead as back, so that the curve is not
-        moved to the right, as a running average would.
+        moved to the right, as a running average would. A loss that blew up counts as
+        one that had just begun to: else the window would spread it far to the left.
         """
+        # Narrower where steps are few, so that it stays a small part of the curve.
+        window = min(_SMOOTHING, len(self.losses) / 20)
         smoothed: NDArray[np.float64] = gaussian_filter1d(
-            self.losses, _SMOOTHING, mode="nearest"
+            np.minimum(self.losses, _limit(self.losses)), window, mode="nearest"
         )
         return smoothed
 
@@ -225,11 +229,17 @@ def find_learning_rate(
     return found
 
 
-def _blew_up(losses: list[float]) -> bool:
-    last, lowest = losses[-1], min(losses)
+def _limit(losses: Sequence[float] | NDArray[np.float64]) -> float:
+    """Give what a loss may rise to before the test counts it as blown up."""
+    lowest = min(losses)
     # Of losses that may be negative or near 0, the rise counts, not the ratio.
-    risen = last - lowest > (_DIVERGED - 1) * max(abs(lowest), 0.1 * abs(losses[0]))
-    return not math.isfinite(last) or risen
+    return float(
+        lowest + (_DIVERGED - 1) * max(abs(lowest), 0.1 * abs(float(losses[0])))
+    )
+
+
+def _blew_up(losses: list[float]) -> bool:
+    return not math.isfinite(losses[-1]) or losses[-1] > _limit(losses)
 
 
 def _conclude(rates: NDArray[np.float64], losses: list[float]) -> RangeTest:

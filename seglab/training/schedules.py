@@ -151,7 +151,7 @@ class Polynomial(Schedule):
     Source
     ------
     Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets,
-    Atrous Convolution, and Fully Connected CRFs", TPAMI 2018, section 4.1.1 (power
+    Atrous Convolution, and Fully Connected CRFs", TPAMI 2018, section 4.1.2 (power
     0.9).
 
     Examples

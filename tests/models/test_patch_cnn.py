@@ -303,11 +303,36 @@ def refused(*stack, shape=(8, 8, 1)):
             ),
             "of 10 pixels of a patch the model sees the first 2",
         ),
+        (
+            lambda: refused(
+                layers.Flatten(), layers.Activation("softmax"), layers.Dense(2)
+            ),
+            "takes the softmax over all places of the patch",
+        ),
     ],
 )
 def test_what_cannot_be_converted_exactly_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         to_dense(build())
+
+
+def test_a_normalization_behind_a_dense_layer_may_call_its_axis_1():
+    """Of (N, C) the channels are axis 1; of the map (N, H, W, C) rows are."""
+    model = keras.Sequential(
+        [
+            keras.Input((5, 5, 1)),
+            layers.Flatten(),
+            layers.Dense(3),
+            layers.BatchNormalization(axis=1),
+            layers.Dense(2),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1, w.shape) for w in model.get_weights()])
+    image = rng.random((9, 8, 1), np.float32)
+    np.testing.assert_allclose(
+        run(to_dense(model), image[None])[0], slide(model, image), atol=2e-5
+    )
 
 
 def test_a_model_that_branches_is_refused():

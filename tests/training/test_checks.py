@@ -10,7 +10,7 @@ import pytest
 from seglab.data import Augment
 from seglab.models import unet
 from seglab.training import evaluate, fit
-from seglab.training.checks import check_logits, check_model
+from seglab.training.checks import check_counts, check_logits, check_model
 
 
 def run(model, dataset, **options):
@@ -138,3 +138,13 @@ def test_the_warning_points_to_the_call_of_fit(make_model, dataset):
     with pytest.warns(UserWarning, match="applies softmax") as caught:
         run(make_model(activation="softmax"), dataset)
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 16.0}, {"epochs": 3.0}, {"batch_size": "16"}]
+)
+def test_counts_are_integers(options):
+    (name, value), *_ = options.items()
+    with pytest.raises(ValueError, match=f"{name} is {value!r}; it must be an integer"):
+        check_counts(**options)
+    check_counts(**{name: np.int64(3)})

@@ -194,3 +194,15 @@ def test_a_loss_that_is_nan_from_the_start_is_said(make_model, dataset):
 def test_what_makes_no_sense_is_refused(make_model, dataset, options, said):
     with pytest.raises(ValueError, match=said):
         find_learning_rate(make_model(), dataset, **options)
+
+
+@pytest.mark.parametrize("steps", [10, 20, 100])
+@pytest.mark.parametrize("last", [0.6, 1e6, 1e30])
+def test_one_loss_that_explodes_does_not_move_the_lowest_point(steps, last):
+    """The loss falls to the end, and the last step blows it up."""
+    losses = np.append(np.geomspace(1.0, 0.1, steps - 1), last)
+    rates = np.geomspace(1e-6, 1.0, steps)
+    found = RangeTest(rates, losses, diverged=True)
+    lowest = np.argmin(found.smoothed)
+    # At most as far as the window reaches: 3 standard deviations of up to 2 steps.
+    assert steps - 2 - min(6, 3 * steps // 20) <= lowest <= steps - 2
