@@ -16,7 +16,7 @@ _NAMES = (
     # The tuning questions, which vary one recipe:
     *("optimizers", "losses", "activations"),
     *("batches", "initializers", "regularizers", "regression"),
-    *("choosing", "knobs", "carry-over"),
+    *("choosing", "knobs", "carry-over", "rare-classes"),
 )
 
 
