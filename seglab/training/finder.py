@@ -63,7 +63,7 @@ class RangeTest:
     >>> losses = np.array([1.0, 0.9, 0.5, 0.3, 0.2, 0.4, 2.0])
     >>> test = RangeTest(np.geomspace(1e-4, 1e2, 7), losses, diverged=True)
     >>> test
-    RangeTest(7 rates from 0.0001 to 100, diverged, suggestion 0.01)
+    RangeTest(7 rates from 0.0001 to 100, diverged, suggestion 0.1)
     """
 
     rates: NDArray[np.float64]
