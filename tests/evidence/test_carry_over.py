@@ -13,33 +13,20 @@ from seglab.evidence.runner import measure_cell
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def drawn(pretend):
     """Drawn images under the names of the real sets; bright parts are outlines."""
-    draw = data.load
 
-    def load(name, size=64):
-        whole = draw("cells", seed=0, count=30, size=size)
+    def relabel(name, split):
         if name != "pets":
-            return whole
-        parts = (
-            replace(
-                split,
-                masks=split.masks + (split.masks * split.images[..., 0] > 0.6),
-                classes=("background", "pet", "boundary"),
-                instances=None,
-            )
-            for split in whole.splits().values()
+            return split
+        return replace(
+            split,
+            masks=split.masks + (split.masks * split.images[..., 0] > 0.6),
+            classes=("background", "pet", "boundary"),
+            instances=None,
         )
-        return data.Dataset(name, *parts)
 
-    monkeypatch.setattr(data, "load", load)
-    monkeypatch.setattr(carry_over, "EPOCHS", 2)
-    caches = (carry_over.load, carry_over.compiled)
-    for cached in caches:
-        cached.cache_clear()
-    yield load
-    for cached in caches:
-        cached.cache_clear()
+    return pretend(relabel, epochs=2)
 
 
 def test_windows_lie_in_the_middle_and_of_a_road_at_the_bottom(drawn):
